@@ -20,6 +20,7 @@ use crate::{
     key_text::Presented,
     limits::RequestClass,
     metrics,
+    position::SeenPositions,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -146,7 +147,9 @@ pub(crate) async fn require_shop(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let shop = shop_parameter(&mut parts, &state).await?;
-    let facts = state.shops.require(&state.services, &shop).await?;
+    let seen: SeenPositions = parts.extensions.get().cloned().unwrap_or_default();
+    seen.check(|| state.services.partition(&shop))?;
+    let facts = state.shops.require(&state.services, &shop, seen.of_service("shop")).await?;
     // The handlers need not read them again.
     parts.extensions.insert(shop);
     parts.extensions.insert(facts);

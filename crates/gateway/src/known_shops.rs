@@ -2,7 +2,8 @@
 //!
 //! A shop that was looked up or put through this gateway a moment ago costs a look into a map
 //! ([`Rechecked`]); one that is not known is asked for, so one that was just created elsewhere is found. A
-//! shop is never deleted, so only whether it is suspended, and its settings, can be out of date.
+//! shop is never deleted, so only whether it is suspended, and its settings, can be out of date: for a client
+//! that has seen more of the shop service's log than an entry reflects, the shop is asked for as well.
 
 use std::time::Duration;
 
@@ -29,7 +30,15 @@ const RECHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The shops that are known.
 #[derive(Debug)]
-pub(crate) struct KnownShops(Rechecked<Shop, ShopFacts>);
+pub(crate) struct KnownShops(Rechecked<Shop, KnownShop>);
+
+/// A shop that is known.
+#[derive(Debug, Clone, Copy)]
+struct KnownShop {
+    facts: ShopFacts,
+    /// It is so in the shop service's log at least up to this position.
+    position: u64,
+}
 
 impl Default for KnownShops {
     fn default() -> Self {
@@ -38,33 +47,27 @@ impl Default for KnownShops {
 }
 
 impl KnownShops {
-    /// Remembers a shop as the shop service has said that it is.
-    pub(crate) fn remember(&self, shop: &Shop, version: u64, facts: ShopFacts, now: Instant) {
-        self.0.remember(shop, version, facts, now);
+    /// Remembers a shop as the shop service has said that it is: its version, and the position of the log up to
+    /// which that is so.
+    pub(crate) fn remember(
+        &self,
+        shop: &Shop,
+        (version, position): (u64, u64),
+        facts: ShopFacts,
+        now: Instant,
+    ) {
+        self.0.remember(shop, version, KnownShop { facts, position }, now);
     }
 
-    /// Refuses a shop that there is not, or that is suspended; otherwise yields what is known of it.
+    /// Refuses a shop that there is not, or that is suspended; otherwise yields what is known of it, by the shop
+    /// service's log at least up to the position `at_least`.
     pub(crate) async fn require(
         &self,
         services: &Services,
         shop: &Shop,
+        at_least: u64,
     ) -> Result<ShopFacts, Problem> {
-        let facts = match self.0.find(shop, Instant::now()) {
-            Found::Known(facts) => facts,
-            Found::Old(facts) => {
-                if let Ok(Ok(found)) = timeout(RECHECK_TIMEOUT, self.ask(services, shop)).await {
-                    found.ok_or_else(|| unknown(shop))?
-                } else {
-                    self.0.note_silence(shop);
-                    tracing::warn!(
-                        shop.name = %shop,
-                        "the shop service does not answer; what was known of the shop holds"
-                    );
-                    facts
-                }
-            }
-            Found::Unknown => self.ask(services, shop).await?.ok_or_else(|| unknown(shop))?,
-        };
+        let facts = self.find(services, shop, at_least).await?;
         if facts.suspended {
             let detail = format!(
                 "the shop {shop} is suspended: an administrator resumes it with POST \
@@ -75,16 +78,51 @@ impl KnownShops {
         Ok(facts)
     }
 
-    /// Asks the shop service for a shop; `None` when there is none of that name.
-    async fn ask(&self, services: &Services, shop: &Shop) -> Result<Option<ShopFacts>, Problem> {
+    /// Refuses a shop that there is not; otherwise like [`Self::require`], whether it is suspended or not.
+    pub(crate) async fn find(
+        &self,
+        services: &Services,
+        shop: &Shop,
+        at_least: u64,
+    ) -> Result<ShopFacts, Problem> {
+        let found = match self.0.find(shop, Instant::now()) {
+            Found::Known(known) if known.position >= at_least => return Ok(known.facts),
+            Found::Old(known) if known.position >= at_least => {
+                let asking = self.ask(services, shop, known.position);
+                let Ok(Ok(found)) = timeout(RECHECK_TIMEOUT, asking).await else {
+                    self.0.note_silence(shop);
+                    tracing::warn!(
+                        shop.name = %shop,
+                        "the shop service does not answer; what was known of the shop holds"
+                    );
+                    return Ok(known.facts);
+                };
+                found
+            }
+            // The client has seen more than what is known reflects.
+            Found::Known(_) | Found::Old(_) | Found::Unknown => {
+                self.ask(services, shop, at_least).await?
+            }
+        };
+        found.ok_or_else(|| unknown(shop))
+    }
+
+    /// Asks the shop service for a shop, by its log at least up to the position `at_least`; `None` when there is none
+    /// of that name.
+    async fn ask(
+        &self,
+        services: &Services,
+        shop: &Shop,
+        at_least: u64,
+    ) -> Result<Option<ShopFacts>, Problem> {
         let asked = Instant::now();
-        let found = services.ask(shop, shop::GetShop {}, 0).await?;
+        let found = services.ask(shop, shop::GetShop {}, at_least).await?;
         Ok(found.map(|found| {
             let settings = found.settings.as_ref().map(Settings::read);
             let Settings { tax_basis, capture, .. } =
                 settings.and_then(Result::ok).unwrap_or_default();
             let facts = ShopFacts { suspended: found.suspended, tax_basis, capture };
-            self.remember(shop, found.version, facts, asked);
+            self.remember(shop, (found.version, at_least), facts, asked);
             facts
         }))
     }

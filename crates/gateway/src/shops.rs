@@ -277,7 +277,9 @@ fn shown<A>(
     if !answer.replayed {
         let Settings { tax_basis, capture, .. } = shop.settings;
         let facts = ShopFacts { suspended: shop.suspended, tax_basis, capture };
-        state.shops.remember(&shop.name, shop.version, facts, context.received);
+        // The answer is of the position that the client has seen now.
+        let known = (shop.version, context.seen.of_service("shop"));
+        state.shops.remember(&shop.name, known, facts, context.received);
     }
     let tag = entity_tag(shop.version);
     Ok(answer.mark((status, [tag], Json(PutShopView { shop, result }))))

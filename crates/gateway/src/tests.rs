@@ -44,7 +44,7 @@ pub(crate) fn state(settings: &Settings) -> Arc<AppState> {
     let state = AppState::new(client, settings, CancellationToken::new());
     let state = state.expect("the key is valid");
     let acme = protocol::id::Shop::parse("acme").expect("valid");
-    state.shops.remember(&acme, 1, ShopFacts::default(), tokio::time::Instant::now());
+    state.shops.remember(&acme, (1, 0), ShopFacts::default(), tokio::time::Instant::now());
     Arc::new(state)
 }
 
@@ -133,7 +133,7 @@ async fn a_suspended_shop_is_refused_on_every_route_below_it() {
     let acme = protocol::id::Shop::parse("acme").expect("valid");
     state.shops.remember(
         &acme,
-        2,
+        (2, 0),
         ShopFacts { suspended: true, ..ShopFacts::default() },
         tokio::time::Instant::now(),
     );

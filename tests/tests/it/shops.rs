@@ -157,3 +157,32 @@ async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     gateway.stop().await;
     installation.stop_and_verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_client_has_seen_count_at_every_gateway() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    tests::stock(&api, "MUG", 5).await;
+    let gateway = Gateway::start(&installation).await;
+    let other = gateway.api(tests::SHOP);
+    for (number, basis) in ["excluded", "included", "excluded"].into_iter().enumerate() {
+        // The other gateway knows the shop as it is before.
+        other.get::<Value>("products/MUG").await.expect("it is there");
+        let put = api.request(Method::PUT, "").json(&json!({"tax_basis": basis}));
+        let put = api.send(put).await.expect("it is answered");
+        assert_eq!((put.status.as_u16(), &put.body["result"]), (200, &json!("changed")));
+        let last = put.position.iter().find(|(service, ..)| *service == "shop");
+        let seen = format!("shop.0={}", last.expect("a position of the shops").2);
+
+        let path = format!("products/CUP-{number}");
+        let product = json!({"title": "A cup", "price": {"minor": 300, "currency": "GBP"}});
+        let request = other.request(Method::PUT, &path).header("tradewind-after", &seen);
+        let put = other.send(request.json(&product)).await.expect("it is answered");
+        assert!(put.status.is_success(), "{}", put.body);
+        let product: Value = api.get(&path).await.expect("it is there");
+        assert_eq!(product["price"]["tax_basis"], basis, "{product}");
+    }
+    gateway.stop().await;
+    installation.stop_and_verify_with(&["shop", "catalog", "inventory"]).await;
+}

@@ -180,7 +180,7 @@ impl FeedStream {
                 self.key_check = Instant::now() + STREAM_CHECK_INTERVAL;
                 let AppState { services, managed_keys, clock, .. } = &*self.state;
                 managed_keys.check(services, &self.caller, clock.now()).await?;
-                self.state.shops.require(services, &self.shop).await?;
+                self.state.shops.require(services, &self.shop, 0).await?;
             }
             if let Some(event) = self.send()? {
                 self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
