@@ -677,6 +677,29 @@ async fn a_stream_ends_when_the_key_of_its_reader_expires() {
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_shop_is_suspended() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let acme = installation.api();
+    stock(&acme, "MUG", 1).await;
+    let mut stream = Stream::open(installation.url(), "").await;
+    stream.read_to_end(&mut Reader::default()).await;
+
+    let suspend = acme.request(Method::POST, "suspend").json(&json!({}));
+    assert_eq!(acme.send(suspend).await.expect("it is answered").status, 200);
+    // The event of it may be sent before the shop is looked at.
+    let end = loop {
+        let event = stream.next().await.expect("the stream says why it ends");
+        if event.name == "end" {
+            break event;
+        }
+    };
+    assert_eq!(end.data["reason"], "shop_suspended", "{}", end.data);
+    assert!(stream.next().await.is_none(), "it ends there");
+    installation.stop_and_verify_with(&["shop"]).await;
+}
+
 /// Opens a stream with small buffers, receives nothing for a while, and then all until its end or the end
 /// of the feed.
 async fn receive_late(address: SocketAddr, pause: Duration) -> String {

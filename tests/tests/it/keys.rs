@@ -205,6 +205,53 @@ fn adjustments(mut numbers: Range<u32>) -> String {
     format!("{:x}\r\n{lines}\r\n", lines.len())
 }
 
+/// An upload that is running: its first 100 lines are applied.
+struct RunningUpload {
+    connection: TcpStream,
+    received: Vec<u8>,
+}
+
+impl RunningUpload {
+    async fn start(installation: &Installation, key: &str) -> Self {
+        let head = format!(
+            "POST /v1/shops/{SHOP}/inventory HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/x-ndjson\r\naccept: application/x-ndjson\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n"
+        );
+        let address = installation.url().trim_start_matches("http://");
+        let mut connection = TcpStream::connect(address).await.expect("it connects");
+        let begin = head + &adjustments(0..100);
+        connection.write_all(begin.as_bytes()).await.expect("it is sent");
+        let mut upload = Self { connection, received: Vec::new() };
+        while upload.applied() < 100 {
+            let length = upload.connection.read_buf(&mut upload.received).await;
+            assert_ne!(length.expect("results come"), 0, "{}", upload.answer());
+        }
+        upload
+    }
+
+    fn answer(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    fn applied(&self) -> usize {
+        self.answer().matches(r#""result":"applied""#).count()
+    }
+
+    /// Sends further lines, of which none is applied: the upload ends with that code.
+    async fn ends_with(mut self, code: &str) {
+        let rest = adjustments(100..200) + "0\r\n\r\n";
+        self.connection.write_all(rest.as_bytes()).await.expect("it is sent");
+        // The gateway reads no more: it may close the connection before it has read the end of the body.
+        self.connection.read_to_end(&mut self.received).await.ok();
+        let (answer, code) = (self.answer(), format!(r#""code":"{code}""#));
+        for part in [r#""status":"interrupted""#, &code, r#""next_line":100,"#] {
+            assert!(answer.contains(part), "{part}: {answer}");
+        }
+        assert_eq!(self.applied(), 100, "{answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_running_ends_with_its_key() {
     let db = Db::sqlite();
@@ -214,33 +261,25 @@ async fn an_upload_that_is_running_ends_with_its_key() {
     let wanted = json!({"description": "ERP", "shops": [SHOP], "scopes": ["erp"]});
     let (id, key) = Caller::made(admin.post("keys", &wanted).await);
 
-    let head = format!(
-        "POST /v1/shops/{SHOP}/inventory HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/x-ndjson\r\naccept: application/x-ndjson\r\nconnection: close\r\n\
-         transfer-encoding: chunked\r\n\r\n"
-    );
-    let address = installation.url().trim_start_matches("http://");
-    let mut connection = TcpStream::connect(address).await.expect("it connects");
-    let begin = head + &adjustments(0..100);
-    connection.write_all(begin.as_bytes()).await.expect("it is sent");
-    let mut received = Vec::new();
-    let applied = |received: &[u8]| {
-        String::from_utf8_lossy(received).matches(r#""result":"applied""#).count()
-    };
-    while applied(&received) < 100 {
-        let length = connection.read_buf(&mut received).await.expect("results come");
-        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&received));
-    }
+    let upload = RunningUpload::start(&installation, &key).await;
     admin.post(&format!("keys/{id}/revoke"), &json!({})).await.is(200);
-    let rest = adjustments(100..200) + "0\r\n\r\n";
-    connection.write_all(rest.as_bytes()).await.expect("it is sent");
-    // The gateway reads no more: it may close the connection before it has read the end of the body.
-    connection.read_to_end(&mut received).await.ok();
-    let answer = String::from_utf8_lossy(&received);
-    for part in [r#""status":"interrupted""#, r#""code":"unauthorized""#, r#""next_line":100,"#] {
-        assert!(answer.contains(part), "{part}: {answer}");
-    }
-    assert_eq!(applied(&received), 100, "{answer}");
+    upload.ends_with("unauthorized").await;
+    let level: Value = installation.api().get("inventory/MUG").await.expect("a level");
+    assert_eq!(level["on_hand"], 100, "{level}");
+    settle(&installation.api(), &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_running_ends_with_its_shop() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 0).await;
+    let admin = Caller::new(installation.url(), "secret");
+    let upload = RunningUpload::start(&installation, "secret").await;
+    admin.post(&format!("shops/{SHOP}/suspend"), &json!({})).await.is(200);
+    upload.ends_with("shop_suspended").await;
+    admin.post(&format!("shops/{SHOP}/resume"), &json!({})).await.is(200);
     let level: Value = installation.api().get("inventory/MUG").await.expect("a level");
     assert_eq!(level["on_hand"], 100, "{level}");
     settle(&installation.api(), &order("MUG", 1, "card"), "last").await;

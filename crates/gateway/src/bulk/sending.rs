@@ -54,13 +54,13 @@ type Batches<U> = Pin<Box<dyn Stream<Item = Result<Batch<U>, Problem>> + Send>>;
 type SectionUnderWay = Pin<Box<dyn Future<Output = Section> + Send>>;
 
 /// When the report on an upload must be complete: before its request has taken too long.
-pub(super) fn report_deadline(state: &AppState, context: &RequestContext) -> Instant {
+pub(crate) fn report_deadline(state: &AppState, context: &RequestContext) -> Instant {
     context.received + state.limits.request_timeout.mul_f64(REPORT_SHARE)
 }
 
 /// Sends each batch, several at once, up to the deadline. The results come in order: those of all lines that
 /// were sent, and last why no further ones were read, if not all were. Once a batch cannot be sent, or is refused, or
-/// the key of the upload is accepted no more, no more are.
+/// the key of the upload is accepted no more or its shop suspended, no more are.
 pub(super) fn send_all<U: Upload>(
     state: Arc<AppState>,
     context: RequestContext,
@@ -106,7 +106,7 @@ impl<U: Upload> Sending<U> {
                     Some(section) = self.under_way.next() => break section,
                     () = over(self.deadline) => self.stop_reading(Some(took_too_long())),
                     batch = batches.next() => match batch {
-                        Some(Ok(batch)) => match check_caller(&self.state, &self.context).await {
+                        Some(Ok(batch)) => match check_admission(&self.state, &self.context).await {
                             Ok(()) => self.send(batch),
                             Err(problem) => self.stop_reading(Some(problem)),
                         },
@@ -139,10 +139,12 @@ impl<U: Upload> Sending<U> {
     }
 }
 
-/// Refuses to go on with an upload whose key is accepted no more: it may run for hours.
-async fn check_caller(state: &AppState, context: &RequestContext) -> Result<(), Problem> {
-    let AppState { services, managed_keys, clock, .. } = state;
-    managed_keys.check(services, &context.caller, clock.now()).await
+/// Refuses to go on with an upload whose key is accepted no more, or whose shop is suspended: it may run for hours.
+async fn check_admission(state: &AppState, context: &RequestContext) -> Result<(), Problem> {
+    let AppState { services, managed_keys, shops, clock, .. } = state;
+    managed_keys.check(services, &context.caller, clock.now()).await?;
+    shops.require(services, &context.shop, 0).await?;
+    Ok(())
 }
 
 async fn over(deadline: Option<Instant>) {
