@@ -25,6 +25,10 @@ use crate::{
     state::AppState,
 };
 
+/// The scopes of which one is needed to follow a command.
+const COMMAND_SCOPES: [Scope; 6] =
+    [Scope::Read, Scope::Orders, Scope::Erp, Scope::Fulfilment, Scope::Webhooks, Scope::Admin];
+
 /// Refuses a request without an API key or token, and one that these do not allow; notes whose it is.
 pub(crate) async fn authenticate(
     State(state): State<Arc<AppState>>,
@@ -93,6 +97,8 @@ pub(crate) fn required_scopes(method: &Method, path: &str) -> &'static [Scope] {
         [_, _, "webhook-endpoints", ..] => &[Scope::Webhooks],
         // A connector asks what came of its own lines.
         [_, _, "rejections" | "connectors", ..] => &[Scope::Erp],
+        // Whose commands a key may follow that has one of them alone is decided where they are known.
+        [_, _, "commands", ..] if is_read => &COMMAND_SCOPES,
         [_, _, "orders", _, "payments", ..] if is_read => &[Scope::Read],
         [_, _, "orders" | "inventory" | "locations", ..] if is_read => {
             &[Scope::Read, Scope::Fulfilment]
@@ -211,6 +217,11 @@ mod tests {
             (Method::GET, "/v1/shops/acme/inventory/MUG/movements", Some("read or fulfilment")),
             (Method::GET, "/v1/shops/acme/products/MUG", Some("read")),
             (Method::HEAD, "/shops/acme/events", Some("read")),
+            (
+                Method::GET,
+                "/v1/shops/acme/commands/1",
+                Some("read or orders or erp or fulfilment or webhooks or admin"),
+            ),
             (Method::POST, "/v1/shops/acme/orders", Some("orders")),
             (Method::POST, "/v1/shops/acme/orders/1/refunds", Some("orders")),
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),

@@ -93,8 +93,9 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
 ///
 /// The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
 /// with an `Idempotency-Key` follows from shop and key: it is the UUID version 5 of `tradewind:<shop>:<key>` in the
-/// namespace of URLs (RFC 9562). A command whose answer shows a webhook endpoint is shown to keys with the scope
-/// `webhooks` alone.
+/// namespace of URLs (RFC 9562). A key without the scope `read` follows the commands of services that it may write to. A
+/// command whose answer shows a webhook endpoint is shown to keys with the scope `webhooks` alone. It is answered also
+/// while the shop is suspended.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/commands/{command_id}",
@@ -111,8 +112,15 @@ pub(crate) async fn get(
     uri: Uri,
 ) -> Result<Json<CommandView>, Problem> {
     let service = query(&uri, |fields| Some(fields.optional("service", code(service))))?;
+    state.shops.find(&state.services, &context.shop, context.seen.of_service("shop")).await?;
     let asked = service.as_ref().map_or(&COMMANDED_SERVICES[..], slice::from_ref);
-    let (service, found) = find(&state, &context, &id, asked).await?;
+    let shown: Vec<_> = asked.iter().copied().filter(|it| may_follow(&context, it)).collect();
+    if let (Some(service), []) = (service, &*shown) {
+        let scopes: Vec<_> = writing_scopes(service).iter().map(|it| it.as_str()).collect();
+        let what = format!("the API key does not allow to follow a command of {service}");
+        return Err(Problem::missing_scope(&[&["read"], &*scopes].concat(), &what));
+    }
+    let (service, found) = find(&state, &context, &id, &shown).await?;
     if let CommandState::Answered(reply) = &found
         && shows_endpoint(reply)
         && !context.may(Scope::Webhooks)
@@ -144,6 +152,24 @@ pub(crate) async fn get_of_key(
         return Err(Problem::not_found("command", &id.to_string()));
     }
     Ok(Json(view(id.to_string(), service, found)?))
+}
+
+/// Whether the caller may follow the commands of a service: it may read, or write there itself.
+fn may_follow(context: &RequestContext, service: &str) -> bool {
+    context.may(Scope::Read) || writing_scopes(service).iter().any(|scope| context.may(*scope))
+}
+
+/// The scopes with which requests lead to commands of a service.
+fn writing_scopes(service: &str) -> &'static [Scope] {
+    match service {
+        "catalog" => &[Scope::Erp],
+        "inventory" => &[Scope::Erp, Scope::Fulfilment],
+        "order" => &[Scope::Orders],
+        "payment" => &[Scope::Orders, Scope::Admin],
+        // Mails are sent anew by those who place orders, and set up by administrators.
+        "notify" => &[Scope::Webhooks, Scope::Orders, Scope::Admin],
+        _ => &[Scope::Admin],
+    }
 }
 
 /// Whether an answer shows a webhook endpoint, whose URL may be a secret. The settings of mails are none.

@@ -95,7 +95,7 @@ fn open() -> DescribedRoutes {
         .routes(routes!(openapi::docs))
 }
 
-/// What is not of one shop, and the shops themselves.
+/// What is not of one shop, and what is answered of a suspended shop as well.
 fn of_api() -> DescribedRoutes {
     OpenApiRouter::default()
         .routes(routes!(event_types::list_event_types))
@@ -103,6 +103,7 @@ fn of_api() -> DescribedRoutes {
         .routes(routes!(shops::get, shops::put))
         .routes(routes!(shops::suspension::suspend))
         .routes(routes!(shops::suspension::resume))
+        .routes(routes!(commands::get))
 }
 
 /// What is of the installation, and of no shop.
@@ -153,7 +154,6 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(history::of_payment))
         .routes(routes!(history::of_shop))
         .routes(routes!(feed::get))
-        .routes(routes!(commands::get))
         .routes(routes!(operations::totals))
         .routes(routes!(mails::get_settings, mails::put_settings))
         .routes(routes!(mails::list))

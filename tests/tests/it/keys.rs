@@ -287,6 +287,54 @@ async fn an_upload_that_is_running_ends_with_its_shop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_followed_with_the_key_that_sent_it() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let root = Caller::new(installation.url(), "secret");
+    let with = async |scope: &str| {
+        let wanted = json!({"description": scope, "shops": [SHOP], "scopes": [scope]});
+        root.with(&Caller::made(root.post("keys", &wanted).await).1)
+    };
+    let shop = Shop::parse(SHOP).expect("a name");
+    let command = |key: &str| format!("shops/{SHOP}/commands/{}", CommandId::from_key(&shop, key));
+    let send = async |caller: &Caller, path: &str, key: &str, body: &Value| {
+        let request = caller.request(Method::POST, &format!("shops/{SHOP}/{path}"));
+        Caller::send(request.header("idempotency-key", key).json(body)).await
+    };
+    let adjustment = json!({"type": "adjustment", "sku": "MUG", "delta": 1, "reason": "found",
+        "connector": "till", "document": "A-1", "sequence": 1});
+    let endpoint = json!({"url": "https://receiver.example/hook", "event_types": ["order.*"]});
+    let of_orders = with("orders").await;
+    for (scope, path, body, service) in [
+        ("orders", "orders", order("MUG", 1, "card"), "order"),
+        ("erp", "inventory", json!({"lines": [adjustment]}), "inventory"),
+        ("webhooks", "webhook-endpoints", endpoint, "notify"),
+        ("admin", "suspend", json!({}), "shop"),
+    ] {
+        let caller = with(scope).await;
+        let sent = send(&caller, path, scope, &body).await;
+        assert!(sent.status < 300, "{sent:?}");
+        let found = caller.get(&command(scope)).await.is(200);
+        assert_eq!((&found["service"], &found["status"]), (&json!(service), &json!("answered")));
+        // Who may not write there sees nothing of it.
+        if !["order", "notify"].contains(&service) {
+            assert_eq!(of_orders.get(&command(scope)).await.code(404), "not_found", "{scope}");
+            let named = format!("{}?service={service}", command(scope));
+            assert_eq!(of_orders.get(&named).await.code(403), "forbidden", "{scope}");
+        }
+    }
+    // The shop is suspended now: nothing else is answered.
+    let refused = of_orders.get(&format!("shops/{SHOP}/orders")).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    of_orders.get(&command("orders")).await.is(200);
+    let unknown = command("orders").replace(SHOP, "nobody");
+    assert_eq!(root.get(&unknown).await.code(404), "unknown_shop");
+    root.post(&format!("shops/{SHOP}/resume"), &json!({})).await.is(200);
+    installation.stop_and_verify_with(&["shop"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_old_secret_of_a_rotated_key_is_accepted_for_a_time() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;

@@ -16,6 +16,12 @@ use crate::{admission::required_scopes, problem::Code};
 const API: &str = "/v1/";
 /// The path of a shop.
 const SHOP: &str = "/v1/shops/{shop}";
+/// Paths below it that are answered while it is suspended.
+const IN_SUSPENDED_SHOPS: [&str; 3] = [
+    "/v1/shops/{shop}/suspend",
+    "/v1/shops/{shop}/resume",
+    "/v1/shops/{shop}/commands/{command_id}",
+];
 /// The path of the API keys, which are of no shop.
 const KEYS: &str = "/v1/keys";
 /// Requests and responses of a real run, by operation. `make docs` writes them.
@@ -144,7 +150,10 @@ impl Operation<'_> {
             }
         }
         if self.is_of_shop() && self.path != SHOP {
-            codes.extend([Code::UnknownShop, Code::ShopSuspended]);
+            codes.insert(Code::UnknownShop);
+            if !IN_SUSPENDED_SHOPS.contains(&self.path) {
+                codes.insert(Code::ShopSuspended);
+            }
         }
         if self.is_command() {
             codes.insert(Code::IdempotencyKeyReused);
