@@ -5,6 +5,9 @@
 //! [`TIMING`]`.recheck_after`, and at the latest after `max_age`, unless the shop service does not answer:
 //! then what is known of a key holds for `max_silence`. Times are compared with the clock in each
 //! request.
+//!
+//! A secret that the installation has made and that is not the key's as it is known may be one that another gateway has
+//! made since: the shop service is asked by all of its log before it is refused, once in `recheck_after` for each secret.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +42,8 @@ const RECHECK_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct ManagedKeys {
     known: Rechecked<String, Arc<ManagedKey>>,
+    /// Secrets that were refused when the shop service was asked by all of its log.
+    refused: Rechecked<Digest, ()>,
     /// When they were used.
     pub(crate) uses: KeyUses,
 }
@@ -99,7 +104,8 @@ impl ManagedKey {
 
 impl Default for ManagedKeys {
     fn default() -> Self {
-        Self { known: Rechecked::new(TIMING), uses: KeyUses::default() }
+        let (known, refused) = (Rechecked::new(TIMING), Rechecked::new(TIMING));
+        Self { known, refused, uses: KeyUses::default() }
     }
 }
 
@@ -112,8 +118,17 @@ impl ManagedKeys {
         now: Timestamp,
     ) -> Result<Option<Caller>, Problem> {
         let Some(digest) = presented.digest(sealing).await? else { return Ok(None) };
-        let key = self.find(services, presented.id()).await?.ok_or(Refusal::OtherSecret)?;
-        key.check(&digest, now)?;
+        let mut key = accepted(self.find(services, presented.id()).await?, &digest, now);
+        if key == Err(Refusal::OtherSecret) && !self.was_refused(&digest) {
+            let client = services.client();
+            let end = client.log_end("shop", &Shop::installation()).await;
+            let end = end.map_err(|error| Problem::unavailable(&error))?.last;
+            key = accepted(self.ask(services, presented.id(), end).await?, &digest, now);
+            if key == Err(Refusal::OtherSecret) {
+                self.refused.remember(&digest, 0, (), Instant::now());
+            }
+        }
+        let key = key?;
         self.uses.note(presented.id(), key.last_used_at, now);
         Ok(Some(key.caller.clone().with_secret(digest)))
     }
@@ -130,8 +145,13 @@ impl ManagedKeys {
             return Err(Refusal::Expired.into());
         }
         let Some(digest) = &caller.secret else { return Ok(()) };
-        let key = self.find(services, &caller.key_id).await?.ok_or(Refusal::OtherSecret)?;
-        Ok(key.check(digest, now)?)
+        accepted(self.find(services, &caller.key_id).await?, digest, now)?;
+        Ok(())
+    }
+
+    /// Whether a secret was refused a moment ago.
+    fn was_refused(&self, digest: &Digest) -> bool {
+        matches!(self.refused.find(digest, Instant::now()), Found::Known(()))
     }
 
     async fn find(
@@ -142,7 +162,7 @@ impl ManagedKeys {
         match self.known.find(id, Instant::now()) {
             Found::Known(key) => Ok(Some(key)),
             Found::Old(key) => {
-                if let Ok(Ok(found)) = timeout(RECHECK_TIMEOUT, self.ask(services, id)).await {
+                if let Ok(Ok(found)) = timeout(RECHECK_TIMEOUT, self.ask(services, id, 0)).await {
                     return Ok(found);
                 }
                 self.known.note_silence(id);
@@ -152,15 +172,21 @@ impl ManagedKeys {
                 );
                 Ok(Some(key))
             }
-            Found::Unknown => self.ask(services, id).await,
+            Found::Unknown => self.ask(services, id, 0).await,
         }
     }
 
-    /// Asks the shop service for a key; `None` when there is none with that id.
-    async fn ask(&self, services: &Services, id: &str) -> Result<Option<Arc<ManagedKey>>, Problem> {
+    /// Asks the shop service for a key, by its log at least up to the position `at_least`; `None` when there is none with
+    /// that id.
+    async fn ask(
+        &self,
+        services: &Services,
+        id: &str,
+        at_least: u64,
+    ) -> Result<Option<Arc<ManagedKey>>, Problem> {
         let asked = Instant::now();
         let question = GetKeyCredentials { key_id: id.to_owned() };
-        let Some(found) = services.ask(&Shop::installation(), question, 0).await? else {
+        let Some(found) = services.ask(&Shop::installation(), question, at_least).await? else {
             self.known.forget(id);
             return Ok(None);
         };
@@ -174,6 +200,17 @@ impl ManagedKeys {
     pub(crate) fn forget(&self, id: &str) {
         self.known.forget(id);
     }
+}
+
+/// The key, if it is accepted with that secret.
+fn accepted(
+    key: Option<Arc<ManagedKey>>,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<Arc<ManagedKey>, Refusal> {
+    let key = key.ok_or(Refusal::OtherSecret)?;
+    key.check(digest, now)?;
+    Ok(key)
 }
 
 /// What the shop service says of a key cannot be read.

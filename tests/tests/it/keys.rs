@@ -287,6 +287,35 @@ async fn an_upload_that_is_running_ends_with_its_shop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_is_accepted_by_every_gateway_at_once() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let gateway = Gateway::start(&installation.settings).await;
+    let admin = Caller::new(installation.url(), "secret");
+    let other = admin.at(gateway.url());
+    // Often enough that the other gateway has looked the key up a moment before.
+    for _ in 0..5 {
+        let (id, first) = Caller::made(admin.post("keys", &reader()).await);
+        other.with(&first).products().await.is(200);
+        let rotated = admin.post(&format!("keys/{id}/rotate"), &json!({})).await.is(200);
+        let second = text(&rotated, "secret");
+        other.with(&second).products().await.is(200);
+        other.with(&first).products().await.is(200);
+        // The first one ends, and that another gateway may know a little later.
+        let rotated = admin.post(&format!("keys/{id}/rotate"), &json!({"keep_old_s": 0})).await;
+        let third = text(&rotated.is(200), "secret");
+        other.with(&third).products().await.is(200);
+        for ended in [&first, &second] {
+            assert_eq!(other.with(ended).products().await.code(401), "unauthorized");
+        }
+        other.with(&third).products().await.is(200);
+    }
+    gateway.stop().await;
+    installation.stop_and_verify_with(&["shop"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_followed_with_the_key_that_sent_it() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;
