@@ -241,6 +241,11 @@ impl Caller {
         self.shops.is_empty() || self.shops.iter().any(|it| it.as_str() == shop)
     }
 
+    /// Whether the caller's key or token ends at that time or later; `None` is never.
+    pub(crate) fn lasts_until(&self, end: Option<Timestamp>) -> bool {
+        self.expires_at.is_none_or(|own| end.is_some_and(|end| end <= own))
+    }
+
     /// Whether the key has expired.
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)

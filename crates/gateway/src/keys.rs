@@ -35,6 +35,7 @@ use futures::future::try_join_all;
 use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
+    time::Timestamp,
 };
 use secrecy::ExposeSecret;
 use utoipa::IntoParams;
@@ -108,12 +109,25 @@ impl Caller {
             "an API key manages only keys for its own shops, with scopes that it has itself";
         Err(Problem::new(Code::Forbidden, detail))
     }
+
+    /// Refuses to make a secret of a key that ends later than the caller's own key or token.
+    fn require_end(&self, settings: &KeySettings) -> Result<(), Problem> {
+        let end = settings.expires_at.as_ref();
+        let end = end.map(|at| Timestamp::parse(Some(at))).transpose();
+        if self.lasts_until(end.map_err(|error| Problem::internal(&error))?) {
+            return Ok(());
+        }
+        let detail = "expires_at must be no later than the end of the API key or token that makes the secret: name \
+            an earlier one, or use an API key that lasts longer";
+        let error = FieldError::of_member("expires_at", detail);
+        Err(Problem::new(Code::Forbidden, detail).naming(vec![error]))
+    }
 }
 
 /// Adds an API key.
 ///
 /// Its secret is in this answer alone; the answer to a repeated request has none. A key is for the shops that it names
-/// or for all, and gives nothing that the caller's own does not.
+/// or for all, and gives nothing that the caller's own does not, nor for longer.
 #[utoipa::path(
     post,
     path = "/keys",
@@ -135,6 +149,7 @@ pub(crate) async fn post(
         object(node, path, errors, |fields| new_key(fields, now))
     })?;
     context.caller.require_management(&settings)?;
+    context.caller.require_end(&settings)?;
     require_shops(&state, &settings.shops).await?;
     let add =
         |key_id, digest| Body::AddKey(AddKey { key_id, settings: Some(settings.clone()), digest });
@@ -237,8 +252,9 @@ pub(crate) async fn rotate(
             Some(fields.optional("keep_old_s", integer(keep_old_s)).unwrap_or(KEEP_OLD_S))
         })
     })?;
-    let known = find(&state, &context, &id).await?;
-    context.caller.require_management(&known.settings.unwrap_or_default())?;
+    let settings = find(&state, &context, &id).await?.settings.unwrap_or_default();
+    context.caller.require_management(&settings)?;
+    context.caller.require_end(&settings)?;
     let rotate =
         |digest| Body::RotateKey(RotateKey { key_id: id.clone(), digest, keep_old_seconds });
     let mut command = context.command(None, rotate(String::new()));

@@ -316,6 +316,40 @@ async fn a_new_secret_is_accepted_by_every_gateway_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_ends_makes_no_secret_that_lasts_longer() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let root = Caller::new(installation.url(), "secret");
+    let now = testkit::system_clock().now().millis();
+    let key = |hours: Option<i64>| {
+        let mut key = json!({"description": "x", "shops": [SHOP], "scopes": ["admin", "read"]});
+        if let Some(hours) = hours {
+            key["expires_at"] = json!(Timestamp::from_millis(now + hours * HOUR_MS));
+        }
+        key
+    };
+    let (own, secret) = Caller::made(root.post("keys", &key(Some(2))).await);
+    let ends = root.with(&secret);
+    for longer in [None, Some(3)] {
+        let refused = ends.post("keys", &key(longer)).await.is(403);
+        assert_eq!(refused["code"], "forbidden", "{refused}");
+        assert_eq!(refused["errors"][0]["field"], "expires_at", "{refused}");
+        let (id, _) = Caller::made(root.post("keys", &key(longer)).await);
+        let refused = ends.post(&format!("keys/{id}/rotate"), &json!({})).await.is(403);
+        assert_eq!(refused["errors"][0]["field"], "expires_at", "{refused}");
+        // What takes access away gives nobody more.
+        ends.post(&format!("keys/{id}/revoke"), &json!({})).await.is(200);
+    }
+    for no_longer in [1, 2] {
+        let (id, _) = Caller::made(ends.post("keys", &key(Some(no_longer))).await);
+        ends.post(&format!("keys/{id}/rotate"), &json!({})).await.is(200);
+    }
+    ends.post(&format!("keys/{own}/rotate"), &json!({})).await.is(200);
+    installation.stop_and_verify_with(&["shop"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_followed_with_the_key_that_sent_it() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;
