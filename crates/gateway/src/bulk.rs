@@ -22,12 +22,12 @@ pub(crate) use self::{
     options::{MaybeUpload, Results, UploadOptions},
     report::ShortReport,
     section::{LineName, LineOutcome, Mismatch, REJECTED},
-    sending::Refused,
+    sending::{Refused, report_deadline},
 };
 use self::{
     report::Report,
     section::Section,
-    sending::{Batch, report_deadline, send_all},
+    sending::{Batch, send_all},
 };
 use crate::{
     body::{self, MAX_NDJSON_BYTES},

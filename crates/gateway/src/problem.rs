@@ -131,6 +131,11 @@ impl Problem {
         self.code
     }
 
+    /// Where the command can be followed that it is about, if it is about one.
+    pub(crate) fn command_url(&self) -> Option<&str> {
+        self.members.get("command_url")?.as_str()
+    }
+
     /// The invalid fields.
     #[cfg(test)]
     pub(crate) fn errors(&self) -> &[FieldError] {

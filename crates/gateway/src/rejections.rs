@@ -17,10 +17,12 @@ use events::{
     proto::inventory::{self, ListRejections, StockResult},
 };
 use protocol::id::{ParseError, fingerprint};
+use tokio::time::Instant;
 
-use self::handle::{Act, Handled, NOT_ANSWERED, NOT_FOUND, PENDING, handle, shown};
+use self::handle::{Act, Handled, NOT_ANSWERED, NOT_FOUND, PENDING, UNANSWERED, handle, shown};
 use crate::{
     body::JsonBytes,
+    bulk::report_deadline,
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
     fields::{self, Fields, code, object, text, words},
@@ -225,7 +227,7 @@ async fn one(
     act: &Act,
 ) -> Result<Response, Problem> {
     let of = (&id.connector, std::slice::from_ref(&id.number));
-    match handle(state, context, None, of, act).await? {
+    match handle(state, context, (None, state.answer_timeout), of, act).await? {
         Handled::Pending(accepted) => Ok(accepted.into_response()),
         Handled::Results { mut results, replayed } => match results.pop() {
             Some(result) if result.result != NOT_FOUND => {
@@ -237,6 +239,8 @@ async fn one(
 }
 
 /// Tries rejected stock lines again: up to 1,000 that a filter names.
+///
+/// What cannot be sent in the time of the request is on the next page.
 #[utoipa::path(
     post,
     path = "/shops/{shop}/rejections/redrive",
@@ -245,7 +249,7 @@ async fn one(
     request_body = RejectionsRedrive,
     responses(
         (status = 200, description = "What became of each.", body = RejectionResultsView),
-        (status = 202, description = "What became of each: some are stored and not yet answered.", body = RejectionResultsView),
+        (status = 202, description = "What became of each: some are not answered.", body = RejectionResultsView),
     ),
 )]
 pub(crate) async fn redrive_all(
@@ -260,6 +264,8 @@ pub(crate) async fn redrive_all(
 }
 
 /// Drops rejected stock lines: up to 1,000 that a filter names.
+///
+/// What cannot be sent in the time of the request is on the next page.
 #[utoipa::path(
     post,
     path = "/shops/{shop}/rejections/drop",
@@ -268,7 +274,7 @@ pub(crate) async fn redrive_all(
     request_body = RejectionsDrop,
     responses(
         (status = 200, description = "What became of each.", body = RejectionResultsView),
-        (status = 202, description = "What became of each: some are stored and not yet answered.", body = RejectionResultsView),
+        (status = 202, description = "What became of each: some are not answered.", body = RejectionResultsView),
     ),
 )]
 pub(crate) async fn drop_all(
@@ -305,36 +311,83 @@ async fn all(
     (question, list): (ListRejections, List),
     act: &Act,
 ) -> Result<Response, Problem> {
+    let deadline = report_deadline(state, context);
     let (found, next) = read(state, context, question, &list).await?;
     let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
-    let mut results = Vec::with_capacity(ids.len());
-    let (mut status, mut replayed) = (StatusCode::OK, !ids.is_empty());
-    for of_connector in ids.chunk_by(|a, b| a.connector == b.connector) {
-        for some in of_connector.chunks(MAX_COMMAND_REJECTIONS) {
-            let numbers: Vec<_> = some.iter().map(|id| id.number).collect();
-            let of = (&some[0].connector, numbers.as_slice());
-            let part = Some(part(&some[0].connector, &numbers));
-            match handle(state, context, part, of, act).await? {
-                Handled::Results { results: of_each, replayed: is_replayed } => {
-                    results.extend(of_each);
-                    replayed &= is_replayed;
-                }
-                Handled::Pending(accepted) => {
-                    (status, replayed) = (StatusCode::ACCEPTED, false);
-                    let url = Some(accepted.url());
-                    results.extend(some.iter().map(|id| RejectionResultView {
-                        command_url: url.clone(),
-                        ..shown(id, PENDING, Some(NOT_ANSWERED))
-                    }));
-                }
-            }
+    let mut report = Report { is_replayed: !ids.is_empty(), ..Report::default() };
+    let of_connectors = ids.chunk_by(|a, b| a.connector == b.connector);
+    for some in of_connectors.flat_map(|ids| ids.chunks(MAX_COMMAND_REJECTIONS)) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() && !report.results.is_empty() {
+            break;
+        }
+        let numbers: Vec<_> = some.iter().map(|id| id.number).collect();
+        let of = (&some[0].connector, numbers.as_slice());
+        let part = Some(part(&some[0].connector, &numbers));
+        let timeout = state.answer_timeout.min(left);
+        report.add(some, handle(state, context, (part, timeout), of, act).await)?;
+        if report.is_interrupted {
+            break;
         }
     }
+    // What was not sent is on the next page.
+    let next = match ids.get(..report.results.len()) {
+        Some([.., last]) if report.results.len() < ids.len() => {
+            Some(list.cursor(&last.to_string()))
+        }
+        _ => next,
+    };
+    let Report { results, is_open, is_replayed, .. } = report;
+    let status = if is_open { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, Json(RejectionResultsView { results, next })).into_response();
-    if status == StatusCode::ACCEPTED {
+    if is_open {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
     }
-    Ok(marked(response, replayed))
+    Ok(marked(response, is_replayed))
+}
+
+/// What became of the rejections that a request is about, so far.
+#[derive(Debug, Default)]
+struct Report {
+    results: Vec<RejectionResultView>,
+    /// Whether it is not known of some what became of them.
+    is_open: bool,
+    /// Whether a command failed: no more are sent.
+    is_interrupted: bool,
+    /// Whether an earlier request under the same key did it all.
+    is_replayed: bool,
+}
+
+impl Report {
+    /// Adds what the command about `some` came to. Its failure is that of the request when it is the first.
+    fn add(
+        &mut self,
+        some: &[RejectionId],
+        handled: Result<Handled, Problem>,
+    ) -> Result<(), Problem> {
+        let (result, detail, url) = match handled {
+            Ok(Handled::Results { results, replayed }) => {
+                self.results.extend(results);
+                self.is_replayed &= replayed;
+                return Ok(());
+            }
+            Ok(Handled::Pending(accepted)) => {
+                (PENDING, NOT_ANSWERED.to_owned(), Some(accepted.url()))
+            }
+            Err(problem) if self.results.is_empty() => return Err(problem),
+            Err(problem) => {
+                self.is_interrupted = true;
+                let (_, detail) = problem.code_and_detail();
+                (UNANSWERED, detail, problem.command_url().map(str::to_owned))
+            }
+        };
+        (self.is_open, self.is_replayed) = (true, false);
+        self.results.extend(some.iter().map(|id| RejectionResultView {
+            command_url: url.clone(),
+            ..shown(id, result, Some(&detail))
+        }));
+        Ok(())
+    }
 }
 
 fn marked(mut response: Response, replayed: bool) -> Response {
@@ -355,6 +408,7 @@ fn part(connector: &Connector, numbers: &[u64]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::Code;
 
     #[test]
     fn an_id_is_a_connector_and_a_number() {
@@ -372,6 +426,32 @@ mod tests {
         assert_eq!(part(&erp, &[1, 2]), part(&erp, &[1, 2]));
         assert_ne!(part(&erp, &[1, 2]), part(&erp, &[1, 3]));
         assert_ne!(part(&erp, &[1]), part(&Connector::parse("till").expect("valid"), &[1]));
+    }
+
+    #[test]
+    fn what_was_done_is_said_though_a_later_command_fails() {
+        let ids = ["erp.1", "tills.1"].map(|id| RejectionId::parse(id).expect("is one"));
+        let url = "/v1/shops/acme/commands/7?service=inventory";
+        let failed = || {
+            let problem = Problem::new(Code::Unavailable, "send it again");
+            Err(problem.with("command_id", "7").with("command_url", url))
+        };
+        let mut report = Report::default();
+        let refused = report.add(&ids[..1], failed()).expect_err("nothing was done");
+        assert_eq!(refused.code(), Code::Unavailable);
+
+        let applied = vec![shown(&ids[0], "applied", None)];
+        let done = Handled::Results { results: applied.clone(), replayed: true };
+        let mut report = Report { is_replayed: true, ..Report::default() };
+        report.add(&ids[..1], Ok(done)).expect("it is answered");
+        assert!(report.is_replayed && !report.is_open);
+        report.add(&ids[1..], failed()).expect("the first is answered");
+        assert!(report.is_open && report.is_interrupted && !report.is_replayed);
+        let unanswered = RejectionResultView {
+            command_url: Some(url.to_owned()),
+            ..shown(&ids[1], UNANSWERED, Some("send it again"))
+        };
+        assert_eq!(report.results, [applied, vec![unanswered]].concat());
     }
 
     #[test]

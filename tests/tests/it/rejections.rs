@@ -245,3 +245,39 @@ async fn what_is_done_about_rejections_is_accepted_when_it_is_not_answered_in_ti
     settle(&api, &order("MUG", 1, "card"), "last").await;
     installation.stop_and_verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_time_for_is_on_the_next_page() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let lines = [count("erp", "BOWL", 1), count("tills", "BOWL", 2)];
+    let text = lines.each_ref().map(ToString::to_string).join("\n");
+    assert_eq!(api.push("inventory", text).await.expect("it is pushed").rejected, 2);
+
+    let gateway = OwnGateway::start(&installation, |settings| {
+        settings.limits.request_timeout = Duration::from_secs(3);
+    })
+    .await;
+    let url = format!("http://{}", gateway.address);
+    let other = Client::new(&url, "secret", SHOP).expect("a client").without_retries();
+    // The inventory waits some seconds for an event of the catalogue that there is not.
+    let request = other.request(Method::POST, "rejections/drop");
+    let request = request.header("tradewind-after", "catalog.0=1000");
+    let request = request.json(&json!({"reason": "not wanted"}));
+    let some = other.send(request).await.expect("it is answered");
+    assert_eq!(some.status.as_u16(), 202, "{some:?}");
+    let results = some.body["results"].as_array().expect("a list");
+    let [first] = results.as_slice() else { panic!("{some:?}") };
+    assert_eq!((&first["id"], &first["result"]), (&json!("erp.1"), &json!("pending")));
+    let next = some.body["next"].as_str().expect("there is more");
+
+    let rest = json!({"reason": "not wanted", "after": next});
+    let rest = send(&api, "rejections/drop", &rest).await;
+    assert_eq!(rest.body["results"][0]["id"], "tills.1", "{rest:?}");
+    gateway.stop().await;
+    eventually("all are dropped", async || ids(&api, &[]).await.is_empty()).await;
+    settle(&api, &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}

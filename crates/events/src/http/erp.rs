@@ -233,12 +233,13 @@ pub struct RejectionResultsView {
 pub struct RejectionResultView {
     /// Its id.
     pub id: String,
-    /// The result of the line; `dropped`; `not_found` where it was not kept any more; or `pending`.
+    /// The result of the line; `dropped`; `not_found` where it was not kept any more; `pending`; or `unanswered`
+    /// where it is not known whether the command is stored.
     pub result: String,
-    /// What to do about it, where it was rejected again.
+    /// What to do about it, where it was rejected again or is not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Where the command can be followed, when the result is pending.
+    /// Where the command can be followed, when the result is pending or unanswered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_url: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! Commands about rejections: tries them again, or drops them.
 
+use std::time::Duration;
+
 use events::{
     http::RejectionResultView,
     id::Connector,
@@ -32,6 +34,8 @@ pub(super) enum Act {
 
 pub(super) const NOT_FOUND: &str = "not_found";
 pub(super) const PENDING: &str = "pending";
+/// Of which it is not known whether the command is stored.
+pub(super) const UNANSWERED: &str = "unanswered";
 /// What is said of a rejection that is pending.
 pub(super) const NOT_ANSWERED: &str =
     "stored, and not answered in time: command_url tells what becomes of it";
@@ -49,15 +53,16 @@ pub(super) fn shown(id: &RejectionId, result: &str, detail: Option<&str>) -> Rej
     RejectionResultView { id: id.to_string(), result: result.to_owned(), detail, command_url: None }
 }
 
-/// Sends a command about rejections of one connector, and reads what became of each.
+/// Sends a command about rejections of one connector, and reads what became of each. Its answer is waited for, for
+/// `timeout` at most.
 pub(super) async fn handle(
     state: &AppState,
     context: &RequestContext,
-    part: Option<usize>,
+    (part, timeout): (Option<usize>, Duration),
     (connector, numbers): (&Connector, &[u64]),
     act: &Act,
 ) -> Result<Handled, Problem> {
-    let (sent, timeout) = (numbers.to_vec(), state.answer_timeout);
+    let sent = numbers.to_vec();
     let connector_name = connector.to_string();
     let shown = |number: &u64, result: &str, detail: Option<&str>| {
         let id = RejectionId { connector: connector.clone(), number: *number };
