@@ -36,11 +36,12 @@ mod wire;
 
 use engine::{Clock, Definition, Service, Source, Table, Timer, metrics::Metric};
 
+use self::metrics::MeasuredConnectors;
 pub use domain::Policy;
 
 /// The inventory, as a process registers it.
 pub fn service(policy: Policy, clock: Clock) -> Definition<Inventory> {
-    Definition::new(Inventory { policy, clock })
+    Definition::new(Inventory::new(policy, clock))
 }
 
 /// The inventory, as the engine sees it.
@@ -50,6 +51,13 @@ pub struct Inventory {
     pub policy: Policy,
     /// The present, for what is measured; a rule gets the time of its batch.
     pub clock: Clock,
+    measured: MeasuredConnectors,
+}
+
+impl Inventory {
+    fn new(policy: Policy, clock: Clock) -> Self {
+        Self { policy, clock, measured: MeasuredConnectors::default() }
+    }
 }
 
 impl Service for Inventory {

@@ -107,9 +107,14 @@ pub enum Found {
 impl Queries for Inventory {
     async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
         let now = self.clock.now().millis();
-        // For another day it is said that a connector is out of use: a gauge keeps its last value.
+        // For another day it is said that a connector is out of use.
         let since = now - OUT_OF_USE_MS - 24 * 3_600_000;
         let heard = store::heard(db, partition, since, MAX_CONNECTORS).await?;
+        let labels = heard.iter().map(|(shop, connector, _)| (shop.clone(), connector.clone()));
+        for (shop, connector) in self.measured.replace(partition, labels.collect()) {
+            // Which is not shown.
+            silence(partition, shop, connector).set(f64::NAN);
+        }
         let gauge = |(shop, connector, heard): (String, String, i64)| {
             (silence(partition, shop, connector), silent_seconds(heard, now))
         };

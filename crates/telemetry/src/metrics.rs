@@ -28,9 +28,14 @@ const COUNT_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// All metrics, in the text format of Prometheus.
+    /// All metrics, in the text format of Prometheus. A series whose value is NaN is left out: what it measured is
+    /// there no more.
     pub fn render(&self) -> String {
-        self.0.render()
+        let all = self.0.render();
+        if !all.contains(" NaN\n") {
+            return all;
+        }
+        all.split_inclusive('\n').filter(|line| !line.ends_with(" NaN\n")).collect()
     }
 
     /// Sorts what was observed since the last call into buckets, so that it takes no more memory:
@@ -79,7 +84,17 @@ mod tests {
     fn rendered(record: impl FnOnce()) -> String {
         let (recorder, handle) = recorder("test").expect("the buckets are right");
         with_local_recorder(&recorder, record);
-        handle.render()
+        Metrics(handle).render()
+    }
+
+    #[test]
+    fn a_series_that_is_not_a_number_is_left_out() {
+        let text = rendered(|| {
+            gauge!("silent", "connector" => "erp").set(7.0);
+            gauge!("silent", "connector" => "till").set(f64::NAN);
+        });
+        assert!(text.contains("test_silent{connector=\"erp\"} 7\n"), "{text}");
+        assert!(!text.contains("till"), "{text}");
     }
 
     #[test]

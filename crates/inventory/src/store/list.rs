@@ -226,15 +226,20 @@ pub(crate) async fn connectors(
 }
 
 /// When each connector of a partition was heard last, in milliseconds: at most `limit` of those that were
-/// heard since a time, the one that is silent the longest first. The one of lines that name none is not among them.
+/// heard since a time. The shops take turns, each with the one that is silent the longest first: one that has many
+/// connectors takes no place of another. The one of lines that name none is not among them.
 pub(crate) async fn heard(
     db: &AnyPool,
     partition: u32,
     since: i64,
     limit: i64,
 ) -> Result<Vec<(String, String, i64)>, StoreError> {
-    const STATEMENT: &str = "select shop, key, heard from connector
-         where partition = $1 and heard >= $2 and key <> $4 order by heard limit $3";
+    const STATEMENT: &str = "select shop, key, heard
+         from (select shop, key, heard,
+                      row_number() over (partition by shop order by heard, key) as turn
+               from connector
+               where partition = $1 and heard >= $2 and key <> $4) of_shops
+         order by turn, heard, shop limit $3";
     let query = sqlx::query(STATEMENT).bind(i64::from(partition)).bind(since).bind(limit);
     let query = query.bind(Connector::unnamed().to_string());
     let rows = query.fetch_all(db).await?;

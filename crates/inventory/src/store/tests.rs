@@ -1,5 +1,7 @@
 //! Questions and deadlines, against a private `SQLite` database, gone when its only connection is.
 
+use std::collections::BTreeSet;
+
 use engine::{Clock, Context, Queries as _, Rules, Wire, WireError, documents};
 use events::{
     proto::inventory::{self, GetLevels, GetTotals, ListLevels, ListLocations, Totals},
@@ -11,7 +13,7 @@ use serde_json::json;
 use sqlx::{AnyPool, any::AnyPoolOptions};
 
 use super::*;
-use crate::{Inventory, Policy};
+use crate::{Inventory, Policy, metrics::MeasuredConnectors};
 
 /// The database of one test; its only connection keeps it.
 async fn database(stocks: &[(&str, Stock)]) -> AnyPool {
@@ -33,7 +35,7 @@ fn shop(name: &str) -> Shop {
 /// The inventory, by a clock that stands at a time in milliseconds.
 fn inventory_at(millis: i64) -> Inventory {
     let clock = Clock::from(move || Timestamp::from_millis(millis));
-    Inventory { policy: Policy::default(), clock }
+    Inventory::new(Policy::default(), clock)
 }
 
 fn stock(on_hand: i64, held: i64, allocated: i64) -> Stock {
@@ -149,6 +151,35 @@ async fn the_silence_of_a_connector_grows_with_the_clock_until_it_is_out_of_use(
     assert_eq!(silences(HEARD + HOUR).await, [3_600]);
     assert_eq!(silences(HEARD + 8 * 24 * HOUR - 1).await, [0], "it is out of use");
     assert_eq!(silences(HEARD + 8 * 24 * HOUR + 1).await, [0; 0], "it is measured no more");
+}
+
+#[tokio::test]
+async fn a_shop_with_many_connectors_takes_no_place_of_another() {
+    let db = database(&[]).await;
+    let mut connection = db.acquire().await.expect("connects");
+    let heard = |heard: i64| ConnectorRow { heard, ..ConnectorRow::default() };
+    let many = (0..1_200).map(|number| (format!("erp-{number:04}"), heard(number)));
+    documents::put(&mut connection, &shop("acme"), many).await.expect("writes");
+    let few = [("till".to_owned(), heard(5_000)), ("warehouse".to_owned(), heard(6_000))];
+    documents::put(&mut connection, &shop("beta"), few).await.expect("writes");
+    drop(connection);
+    let found = super::heard(&db, 0, 0, 1_000).await.expect("reads");
+    let of = |name: &str| found.iter().filter(|(shop, ..)| shop == name).count();
+    assert_eq!((of("acme"), of("beta")), (998, 2));
+    let longest = found.iter().find(|(shop, ..)| shop == "acme").map(|it| it.2);
+    assert_eq!(longest, Some(0), "the one that is silent the longest is among them");
+}
+
+#[test]
+fn connectors_that_are_measured_no_more_are_known() {
+    let measured = MeasuredConnectors::default();
+    let named = |names: &[&str]| -> BTreeSet<_> {
+        names.iter().map(|it| ("acme".to_owned(), (*it).to_owned())).collect()
+    };
+    assert_eq!(measured.replace(0, named(&["erp", "till"])), named(&[]));
+    assert_eq!(measured.replace(1, named(&["warehouse"])), named(&[]));
+    assert_eq!(measured.replace(0, named(&["erp", "shop"])), named(&["till"]));
+    assert_eq!(measured.replace(0, named(&[])), named(&["erp", "shop"]));
 }
 
 #[test]
