@@ -4,7 +4,10 @@ use axum::body::Body;
 use futures::TryStreamExt;
 
 use super::*;
-use crate::{fields, problem::Code};
+use crate::{
+    fields,
+    problem::{Code, FieldError},
+};
 
 const COLUMNS: &[&str] = &["sku", "title", "price.minor", "price.currency", "active"];
 const CSV: LineFormat = LineFormat::Csv(COLUMNS);
@@ -249,13 +252,14 @@ async fn an_error_names_its_column() {
                 sku
             })
         });
-        read.map_err(|errors| errors.into_iter().map(|error| header.locate(error)))
+        let details = |errors: Vec<FieldError>| {
+            errors.into_iter().map(|error| header.locate(error).detail).collect::<Vec<_>>()
+        };
+        read.map_err(details)
     };
     let lines: Vec<_> = chunks[0].read(read).collect();
-    let details: Vec<Vec<_>> = lines
-        .into_iter()
-        .map(|(_, line)| line.err().expect("is wrong").map(|it| it.detail).collect())
-        .collect();
+    let details: Vec<Vec<_>> =
+        lines.into_iter().map(|(_, line)| line.expect_err("is wrong")).collect();
     assert_eq!(
         details,
         [

@@ -95,7 +95,7 @@ async fn what_is_large_is_compressed_for_those_who_accept_it() {
 
 #[tokio::test]
 async fn lines_are_not_held_back_for_compressing_them() {
-    let mut request = request("POST", "/v1/shops/acme/inventory", "{}\n".repeat(100));
+    let mut request = request("POST", "/v1/shops/acme/products", "{}\n".repeat(100));
     let headers = request.headers_mut();
     headers.insert("content-type", "application/x-ndjson".parse().expect("is a value"));
     headers.insert("accept", "application/x-ndjson".parse().expect("is a value"));
