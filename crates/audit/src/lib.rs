@@ -3,6 +3,7 @@
 //!
 //! - `logs`: reads them, an event at a time;
 //! - `history`: sequences, versions, answers, causes: what is so in every log;
+//! - `catalogue`: the log of the catalogue, shop by shop;
 //! - `stock`: the inventory's log, stock by stock;
 //! - `trade`: the logs of orders, payments and reservations, order by order;
 //! - `webhooks`: the log of deliveries, beside the public events of all others;
@@ -13,11 +14,12 @@
 //! check writes what it needs of an event to a temporary file, by the key by which it compares, and
 //! [`Audit::finish`] reads a 256th of the keys at a time. Nothing is dropped on the way: a fact that
 //! comes long after an order has ended is checked like any other. What stays in memory are the names of
-//! SKUs, the orders for which units are held at the moment, and those that [`Observations`] names.
+//! SKUs, the tree of categories and which listings are in it, the orders for which units are held at the moment, and those that [`Observations`] names.
 //!
 //! To add a check: write what it needs in `observe`, compare at the end, and add what is wrong to a
 //! [`Findings`].
 
+mod catalogue;
 mod findings;
 mod history;
 mod logs;
@@ -41,17 +43,18 @@ use events::{
     proto::{self, event::Body},
 };
 
+use self::{
+    catalogue::Catalogue,
+    history::History,
+    stock::StockLog,
+    trade::{Trade, Traded},
+    webhooks::Webhooks,
+};
 pub use self::{
     findings::Findings,
     stock::{Level, Stock, StockId},
     trade::{Money, Orders, Status},
     webhooks::Deliveries,
-};
-use self::{
-    history::History,
-    stock::StockLog,
-    trade::{Trade, Traded},
-    webhooks::Webhooks,
 };
 use crate::text::count;
 
@@ -126,6 +129,7 @@ pub struct Audit {
     /// The shop whose trade is audited; all of them when none is named.
     shop: Option<String>,
     history: History,
+    catalogue: Catalogue,
     stock: StockLog,
     trade: Trade,
     webhooks: Webhooks,
@@ -174,6 +178,9 @@ impl Audit {
     fn observe_event(&mut self, position: LogPosition, event: &proto::Event) {
         self.webhooks.observe(position, event);
         match &event.body {
+            Some(Body::Catalog(body)) => {
+                self.catalogue.observe(position, event, body.kind.as_ref());
+            }
             Some(Body::Inventory(body)) => {
                 self.stock.observe(position, event, body.kind.as_ref());
                 if let Some(kind) = &body.kind {
@@ -187,14 +194,7 @@ impl Audit {
             Some(Body::Payment(body)) => {
                 self.trade.observe_payment(position, event, body.kind.as_ref());
             }
-            Some(
-                Body::Catalog(_)
-                | Body::ShopEvent(_)
-                | Body::Engine(_)
-                | Body::Notify(_)
-                | Body::Key(_),
-            )
-            | None => {}
+            Some(Body::ShopEvent(_) | Body::Engine(_) | Body::Notify(_) | Body::Key(_)) | None => {}
         }
     }
 
@@ -205,14 +205,14 @@ impl Audit {
 
     /// Compares what the logs say with each other and with what was seen from outside.
     pub fn finish(self, outside: &Observations) -> Audited {
-        let Self { events, shop: _, mut history, stock, trade, webhooks } = self;
+        let Self { events, shop: _, mut history, catalogue, stock, trade, webhooks } = self;
         // One after the other, so that the memory of each is free before the next.
         history.compare();
         let stock = stock.compare();
         let Traded { orders, money, sold, findings } = trade.compare(outside);
         let (delivered, deliveries) = webhooks.finish();
         let doubles = [stock.doubles().clone(), findings.doubles.clone()];
-        let checks = vec![
+        let mut checks = vec![
             history.contiguous(),
             history.handled_once(stock.document_count(), doubles),
             projected(&outside.verified),
@@ -224,6 +224,7 @@ impl Audit {
             history.in_order(),
             stock.reconciled(&sold, &findings.lines, outside),
         ];
+        checks.extend(catalogue.check());
         Audited { events, checks, orders, stock, money, deliveries }
     }
 }

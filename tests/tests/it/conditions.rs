@@ -38,6 +38,8 @@ async fn what_is_put_has_the_version_that_the_client_names_or_stays(db: Db) {
     let resources = [
         ("products/MUG", product("A mug"), product("A blue mug")),
         ("locations/berlin", location(1), location(2)),
+        ("categories/mugs", json!({"title": "Mugs"}), json!({"title": "Cups"})),
+        ("listings/mug", json!({"title": "A mug"}), json!({"title": "A blue mug"})),
         ("mail", mail("en"), mail("de")),
     ];
     for (path, first, second) in &resources {

@@ -3,6 +3,7 @@
 //! One program, because each further one would link the whole product once more: minutes of building, and gigabytes of
 //! disk.
 
+mod catalogue;
 mod circles;
 mod commands;
 mod conditions;

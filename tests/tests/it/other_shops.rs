@@ -22,7 +22,8 @@ const ACME: &str = "acme";
 const BETA: &str = "beta";
 const SKU: &str = "ACME-MUG";
 /// The operations that make something under a name which the caller chooses: each shop has its own.
-const NAMED_BY_CALLER: [&str; 3] = ["put_product", "put_location", "put_stock_limits"];
+const NAMED_BY_CALLER: [&str; 5] =
+    ["put_product", "put_location", "put_stock_limits", "put_category", "put_listing"];
 /// The other operations without an id in the path that change something: they do it in their own shop.
 const OF_OWN_SHOP: [&str; 11] = [
     "put_shop",
@@ -40,7 +41,8 @@ const OF_OWN_SHOP: [&str; 11] = [
 /// The operation that shows an empty list of what the shop does not have, rather than that there is none.
 const EMPTY: (&str, &str) = ("list_movements", "movements");
 /// The parameters of queries that are no ids, and by what they are asked.
-const NO_IDS: [(&str, Option<&str>); 22] = [
+const NO_IDS: [(&str, Option<&str>); 23] = [
+    ("archived", Some("true")),
     ("after", None),
     ("limit", None),
     ("wait", None),
@@ -229,9 +231,22 @@ async fn fill(root: &Caller) -> Acme {
     put("", json!({"currency": "GBP", "hold_seconds": 1_800})).await;
     put(
         &format!("/products/{SKU}"),
-        json!({"title": "An acme mug", "price": {"minor": 950, "currency": "GBP"}}),
+        json!({"title": "An acme mug", "price": {"minor": 950, "currency": "GBP"},
+            "listing_key": "acme-mug"}),
     )
     .await;
+    put("/categories/acme-kitchen", json!({"title": "The acme kitchen"})).await;
+    let mugs = json!({"title": "Acme mugs", "parent_key": "acme-kitchen"});
+    for place in [1, 2] {
+        let mut mugs = mugs.clone();
+        mugs["place"] = json!(place);
+        put("/categories/acme-mugs", mugs).await;
+    }
+    let listing = json!({"title": "An acme mug", "category_keys": ["acme-mugs"],
+        "variants": [{"sku": SKU}]});
+    put("/listings/acme-mug", listing).await;
+    put("/listings/acme-mug", json!({"title": "Another acme mug"})).await;
+    put("/listings/acme-other", json!({"title": "Another listing of acme"})).await;
     put("/locations/acme-store", json!({"kind": "store", "country": "DE"})).await;
     put(
         "/mail",
@@ -273,6 +288,8 @@ async fn fill(root: &Caller) -> Acme {
         ids: BTreeMap::from([
             ("sku", SKU.to_owned()),
             ("code", "acme-store".to_owned()),
+            ("category_key", "acme-mugs".to_owned()),
+            ("listing_key", "acme-mug".to_owned()),
             ("id", id.clone()),
             ("payment_id", format!("{id}-1")),
             ("command_id", command),
@@ -316,6 +333,10 @@ async fn snapshot(root: &Caller, acme: &Acme) -> BTreeMap<&'static str, Value> {
         "list_rejections",
         "list_levels",
         "list_products",
+        "get_category",
+        "get_listing",
+        "list_categories",
+        "list_listings",
     ];
     let mut found = BTreeMap::new();
     for id in kept {
@@ -401,6 +422,8 @@ async fn check_cursors(root: &Caller, caller: &Caller, acme: &Acme) {
         "list_payments",
         "list_events",
         "list_products",
+        "list_categories",
+        "list_listings",
         "list_levels",
         "list_rejections",
         "get_history_of_shop",
@@ -430,8 +453,20 @@ async fn check_commands(caller: &Caller, acme: &Acme) {
     for id in NAMED_BY_CALLER {
         let operation = operations.iter().find(|it| it.id == id).expect(id);
         let path = acme.path(operation, BETA);
-        caller.does(Method::PUT, &path, operation.body().expect("a body").clone()).await;
+        let body = match id {
+            // Their examples name what only their own shop has.
+            "put_category" | "put_listing" => json!({"title": "Of beta"}),
+            _ => operation.body().expect("a body").clone(),
+        };
+        caller.does(Method::PUT, &path, body).await;
     }
+    let below = json!({"title": "x", "parent_key": "acme-kitchen"});
+    let (status, refused) = caller.send(&Method::PUT, &beta("/categories/x"), Some(&below)).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("unknown_category")), "{refused}");
+    let shown =
+        json!({"title": "x", "category_keys": ["acme-kitchen"], "variants": [{"sku": SKU}]});
+    let (status, refused) = caller.send(&Method::PUT, &beta("/listings/x"), Some(&shown)).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("unknown_category")), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

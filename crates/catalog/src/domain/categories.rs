@@ -173,9 +173,10 @@ pub(super) fn put(tables: &Tables, put: &Put) -> (Vec<Event>, Outcome) {
     if let Some(expected) = expected_version.filter(|expected| *expected != version) {
         // A change that is sent again because its answer was lost is there already.
         let is_repeated = is_wanted && (1..=2).contains(&version.saturating_sub(expected));
-        return left(match is_repeated {
-            true => CategoryResult::Unchanged,
-            false => CategoryResult::OtherVersion,
+        return left(if is_repeated {
+            CategoryResult::Unchanged
+        } else {
+            CategoryResult::OtherVersion
         });
     }
     if is_wanted {
@@ -250,7 +251,11 @@ pub(super) fn apply(tables: &mut Tables, event: &Event, revision: Revision) {
     tables.categories.put(category.key.clone(), row);
     match fact {
         Fact::Created => tables.tree.change_or_default(&TheTree).categories += 1,
-        Fact::Deleted => tables.tree.change_or_default(&TheTree).categories -= 1,
+        Fact::Deleted => {
+            let tree = tables.tree.change_or_default(&TheTree);
+            // It is not in memory in a first run of an event, which is undone.
+            tree.categories = tree.categories.saturating_sub(1);
+        }
         Fact::Updated { .. } | Fact::Moved { .. } => {}
     }
 }

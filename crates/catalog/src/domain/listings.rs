@@ -195,9 +195,10 @@ pub(super) fn put(tables: &Tables, put: &Put) -> (Option<Event>, Outcome) {
     if let Some(expected) = expected_version.filter(|expected| *expected != version) {
         // A change that is sent again because its answer was lost is there already.
         let is_repeated = is_wanted && expected.checked_add(1) == Some(version);
-        return left(match is_repeated {
-            true => ListingResult::Unchanged,
-            false => ListingResult::OtherVersion,
+        return left(if is_repeated {
+            ListingResult::Unchanged
+        } else {
+            ListingResult::OtherVersion
         });
     }
     if is_wanted {

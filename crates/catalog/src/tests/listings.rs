@@ -6,6 +6,7 @@ use events::{
     listings::AttributeNumber,
     proto::catalog::catalog_event::Kind,
 };
+use foldkit::{Projections, Random};
 use prost::Message;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
     Catalog,
     domain::{
         Answer, Event, Input,
-        categories::{CategoryResult, Delete},
+        categories::{self, CategoryResult, Delete},
         listings::{
             self, Archive, Attribute, AttributeValue, Fact, Listing, ListingResult, Media, Outcome,
             Put, Refusal, Translation, Variant,
@@ -207,4 +208,41 @@ fn a_text_that_no_database_takes_is_refused() {
     let error =
         super::command(events::proto::command::Body::PutListing(put)).expect_err("has a NUL");
     assert!(error.to_string().starts_with("text must have no NUL"), "{error}");
+}
+
+#[test]
+fn rows_of_trees_and_listings_read_back_lead_to_the_same_decisions() {
+    const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let mut random = Random::new(11);
+    let mut projections = Projections::new(Catalog);
+    let mut events = 0;
+    let variants = super::put(
+        &["S", "L"].map(|name| Product { listing_key: Some(key()), ..mug(name, 300, true) }),
+    );
+    projections.handle(&variants, NOW);
+    for _ in 0..500 {
+        let name = random.one_of(&KEYS);
+        let input = match random.below(4) {
+            0 => Input::DeleteCategory(Delete {
+                key: category_tests::key(name),
+                expected_version: None,
+            }),
+            1 => {
+                let category_keys = vec![category_tests::key(random.one_of(&KEYS))];
+                put(Listing { category_keys, ..listing() })
+            }
+            2 if random.below(3) == 0 => archive(),
+            _ => {
+                let path = format!("{}/{name}", random.one_of(&KEYS));
+                let path = if random.below(3) == 0 { name } else { path.as_str() };
+                Input::PutCategory(categories::Put {
+                    category: category_tests::at(path),
+                    expected_version: None,
+                })
+            }
+        };
+        events += projections.handle(&input, NOW).len();
+    }
+    assert!(projections.finish().len() > 3);
+    assert!(events > 100, "only {events} events followed");
 }

@@ -82,12 +82,40 @@ async fn set_up(api: &Client) {
         let pushed = api.push("products", product.to_string()).await.expect("it is pushed");
         assert_eq!(pushed.rejected, 0, "{pushed:?}");
     }
+    show(api).await;
     push(
         api,
         json!({"type": "adjustment", "sku": "MUG", "delta": -1, "connector": "erp",
         "document": "loss", "sequence": 2, "reason": "broken"}),
     )
     .await;
+}
+
+/// Categories and a listing come, change and go.
+async fn show(api: &Client) {
+    let mugs = json!({"title": "Mugs", "parent_key": "kitchen", "place": 1});
+    for (key, category) in [
+        ("kitchen", json!({"title": "Kitchen"})),
+        ("mugs", json!({"title": "Cups"})),
+        ("mugs", mugs),
+        ("spare", json!({"title": "Spare"})),
+    ] {
+        send(api, Method::PUT, &format!("categories/{key}"), &category).await;
+    }
+    send(api, Method::DELETE, "categories/spare", &Value::Null).await;
+    let product = json!({"title": "A soup mug", "price": {"minor": 1_200, "currency": "GBP"},
+        "listing_key": "soup-mug", "tax_class": "standard", "weight_g": 420,
+        "customs": {"country_of_origin": "PT", "hs_code": "691200"}});
+    send(api, Method::PUT, "products/SOUP-S", &product).await;
+    let variant = json!({"sku": "SOUP-S", "options": [{"name": "size", "value": "S"}]});
+    let mut listing = json!({"title": "Soup mug", "text": "A mug for soup.", "variants": [variant],
+        "media": [{"url": "https://img.acme.example/soup.jpg", "alternative_text": "A mug of soup"}],
+        "attributes": [{"name": "material", "text": "stoneware"}, {"name": "volume_ml", "number": 450}],
+        "category_keys": ["mugs"], "translations": [{"language": "de", "title": "Suppentasse"}]});
+    send(api, Method::PUT, "listings/soup-mug", &listing).await;
+    listing["title"] = json!("Large soup mug");
+    send(api, Method::PUT, "listings/soup-mug", &listing).await;
+    send(api, Method::DELETE, "listings/soup-mug", &Value::Null).await;
 }
 
 /// Units go from one location to the other, and one of them does not come.

@@ -184,6 +184,7 @@ async fn set_up(api: &mut Recorder) {
         {"sku": "JUG", "title": "A jug", "price": price(1_800), "active": false},
     ]});
     api.post("/v1/shops/acme/products", products).await;
+    catalogue(api).await;
     let berlin = json!({"kind": "store", "priority": 10, "country": "DE"});
     api.put("/v1/shops/acme/locations/berlin", berlin.clone()).await;
     api.put("/v1/shops/acme/locations/berlin", berlin).await;
@@ -195,6 +196,43 @@ async fn set_up(api: &mut Recorder) {
     api.put("/v1/shops/acme/mail", mail).await;
     let limits = json!({"location": "main", "safety_stock": 1, "backorder_limit": 0});
     api.put("/v1/shops/acme/inventory/MUG/limits", limits).await;
+}
+
+/// Categories and listings.
+async fn catalogue(api: &mut Recorder) {
+    let shop = "/v1/shops/acme";
+    let kitchen = json!({"title": "Kitchen"});
+    api.put(&format!("{shop}/categories/kitchen"), kitchen).await;
+    let mugs = json!({"title": "Mugs", "parent_key": "kitchen", "place": 1});
+    api.put(&format!("{shop}/categories/mugs"), mugs.clone()).await;
+    api.put(&format!("{shop}/categories/mugs"), mugs).await;
+    api.put(&format!("{shop}/categories/spare"), json!({"title": "Spare"})).await;
+    api.send(Method::DELETE, &format!("{shop}/categories/spare"), None).await;
+    api.get(&format!("{shop}/categories")).await;
+    api.get(&format!("{shop}/categories/mugs")).await;
+    api.get(&format!("{shop}/categories/mugs/history")).await;
+    let product = |sku: &str, title: &str| {
+        json!({"sku": sku, "title": title, "price": {"minor": 1_200, "currency": "GBP"},
+            "listing_key": "soup-mug"})
+    };
+    let small = product("SOUP-S", "A soup mug, small");
+    let large = product("SOUP-L", "A soup mug, large");
+    api.post(&format!("{shop}/products"), json!({"products": [small, large]})).await;
+    let variant =
+        |sku: &str, size: &str| json!({"sku": sku, "options": [{"name": "size", "value": size}]});
+    let listing = json!({"title": "Soup mug", "text": "A mug for soup.\nWith a lid.",
+        "variants": [variant("SOUP-S", "S"), variant("SOUP-L", "L")],
+        "media": [{"url": "https://img.acme.example/soup.jpg", "alternative_text": "A mug of soup"}],
+        "attributes": [{"name": "material", "text": "stoneware"}],
+        "category_keys": ["mugs"],
+        "translations": [{"language": "de", "title": "Suppentasse"}]});
+    let path = format!("{shop}/listings/soup-mug");
+    api.put(&path, listing.clone()).await;
+    api.put(&path, listing.clone()).await;
+    api.get(&format!("{shop}/listings")).await;
+    api.get(&path).await;
+    api.send(Method::DELETE, &path, None).await;
+    api.get(&format!("{path}/history")).await;
 }
 
 /// Stock lines that are rejected, what becomes of them, and what their connector has sent.

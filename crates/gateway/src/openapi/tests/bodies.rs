@@ -76,6 +76,7 @@ fn probe(schema: &'static Value, path: &str, with_values: bool, said: &mut Said)
             let expected = match type_of(choice) {
                 "string" => "must be text",
                 "integer" => "must be an integer",
+                "number" => "must be a number",
                 "boolean" => "must be true or false",
                 "array" => "must be a list",
                 "object" => "must be an object",
@@ -104,6 +105,7 @@ fn said(errors: &Value) -> Said {
             let types = [
                 "must be text",
                 "must be an integer",
+                "must be a number",
                 "must be true or false",
                 "must be a list",
                 "must be an object",
