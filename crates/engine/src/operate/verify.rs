@@ -60,13 +60,14 @@ impl Verified {
 
 impl Engine {
     /// Folds a service's log into a scratch database and compares every row with the live
-    /// projection. The service may run meanwhile.
+    /// projection. The service may run meanwhile; nothing of it changes.
     ///
     /// # Errors
     ///
-    /// When a position is beyond the end of its stream, a log cannot be read, or a database fails.
+    /// When there is no live projection, or one whose rows are of another version's format, a position
+    /// is beyond the end of its stream, a log cannot be read, or a database fails.
     pub async fn verify<S: Service>(&self) -> Result<Verified, Error> {
-        let live = self.open_database::<S>().await?;
+        let live = self.open_database_to_read::<S>().await?;
         // One transaction reads all of the live projection as it is at one moment.
         let mut connection = live.pool.acquire().await?;
         let mut snapshot = connection.begin().await?;

@@ -25,15 +25,25 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The settings of connections to a schema of Postgres; without one, to a file of `SQLite`. A scratch
-/// database is thrown away after use.
-pub(super) fn options(schema: Option<&str>, is_scratch: bool) -> AnyPoolOptions {
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To be read and written.
+    Write,
+    /// To be read: nothing in it changes.
+    Read,
+    /// To be thrown away after use: it is written without regard to a crash.
+    Scratch,
+}
+
+/// The settings of connections to a schema of Postgres; without one, to a file of `SQLite`.
+pub(super) fn options(schema: Option<&str>, access: Access) -> AnyPoolOptions {
     let prepare = match schema {
-        Some(schema) => postgres_settings(schema, is_scratch),
-        None => sqlite_settings(is_scratch),
+        Some(schema) => postgres_settings(schema, access),
+        None => sqlite_settings(access),
     };
     let mut options = AnyPoolOptions::new();
-    if is_scratch {
+    if access == Access::Scratch {
         // A moment without a connection, and another process takes the schema for abandoned.
         options = options.idle_timeout(None).max_lifetime(None);
     }
@@ -60,16 +70,15 @@ async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
 
 /// The log is the truth, so the projection needs no fsync of its own, and a scratch database no
 /// journal.
-fn sqlite_settings(is_scratch: bool) -> String {
-    let (journal, synchronous, cache_kib) = if is_scratch {
-        ("off", "off", SCRATCH_CACHE_KIB)
-    } else {
-        ("wal", "normal", SQLITE_CACHE_KIB)
+fn sqlite_settings(access: Access) -> String {
+    let (writing, cache_kib) = match access {
+        Access::Write => ("pragma journal_mode = wal; pragma synchronous = normal", SQLITE_CACHE_KIB),
+        Access::Read => ("pragma query_only = on", SQLITE_CACHE_KIB),
+        Access::Scratch => ("pragma journal_mode = off; pragma synchronous = off", SCRATCH_CACHE_KIB),
     };
     format!(
-        "pragma journal_mode = {journal}; pragma synchronous = {synchronous}; pragma busy_timeout = {}; \
-         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{cache_kib}; \
-         pragma temp_store = memory",
+        "{writing}; pragma busy_timeout = {}; pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; \
+         pragma cache_size = -{cache_kib}; pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
     )
 }
@@ -77,15 +86,20 @@ fn sqlite_settings(is_scratch: bool) -> String {
 /// Plans are made anew for each statement: one made while the tables were empty would stay. A
 /// process that hangs in a transaction does not hold up the one that takes its place. Connections to a
 /// scratch schema hold a lock by which others see that it is in use.
-fn postgres_settings(schema: &str, is_scratch: bool) -> String {
-    let lock = format!("; select pg_advisory_lock_shared(hashtext('{schema}'))");
+fn postgres_settings(schema: &str, access: Access) -> String {
     let settings = format!(
         "set search_path to \"{schema}\"; set synchronous_commit to off; \
          set plan_cache_mode to force_custom_plan; \
          set idle_in_transaction_session_timeout to {}",
         TRANSACTION_IDLE_TIMEOUT.as_millis()
     );
-    if is_scratch { settings + &lock } else { settings }
+    match access {
+        Access::Write => settings,
+        Access::Read => settings + "; set default_transaction_read_only to on",
+        Access::Scratch => {
+            settings + &format!("; select pg_advisory_lock_shared(hashtext('{schema}'))")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +160,7 @@ mod tests {
         let (user, server) = server.rsplit_once('@').expect("it names a user");
         let proxy = Proxy::to(server.to_owned()).await;
         let url = format!("{user}@{}/{name}", proxy.address);
-        let pool = options(Some("ledger"), false).max_connections(1).connect(&url).await;
+        let pool = options(Some("ledger"), Access::Write).max_connections(1).connect(&url).await;
         let pool = pool.expect("it connects");
         for is_idle in [false, true] {
             let held = pool.acquire().await.expect("it is alive");

@@ -9,7 +9,7 @@ use crate::{
     Error, Table,
     error::without_password,
     projection::{
-        connections::{self, FOR_QUESTIONS, FOR_WORKERS},
+        connections::{self, Access, FOR_QUESTIONS, FOR_WORKERS},
         documents, engine_rows, store,
     },
 };
@@ -17,6 +17,9 @@ use crate::{
 /// How often `SQLite`'s write-ahead log is emptied: rarely, since pages that are written again and
 /// again then reach the disk once.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Connections of who only reads a database.
+const FOR_READING: u32 = 2;
 
 /// What is between the service and the rest in the name of a scratch schema.
 pub(crate) const SCRATCH: &str = "_scratch_";
@@ -66,6 +69,21 @@ pub(crate) struct Format {
     pub(crate) is_scratch: bool,
 }
 
+/// Why a database that is not to be changed cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum NotReadable {
+    #[error(
+        "there is none, and nothing was created; check the setting `database`, or run the service \
+         first"
+    )]
+    Absent,
+    #[error(
+        "its rows are of another format than those of this version, and nothing was changed; use the \
+         version that runs the service"
+    )]
+    OtherFormat,
+}
+
 impl Database {
     /// Opens the database of a service and creates it where it is missing. One of another format is
     /// emptied: its log is then folded anew.
@@ -75,22 +93,54 @@ impl Database {
         partitions: u32,
         format: &Format,
     ) -> Result<Self, Error> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let url = url(location, name, "rwc");
+        let opened = Self::connect(location, name, &url, partitions, format).await;
+        opened.map_err(|source| not_opened(location, name, url, source))
+    }
 
-        let url = match location {
-            Location::Folder(folder) => {
-                format!("sqlite:{}?mode=rwc", folder.join(format!("{name}.db")).display())
-            }
-            Location::Postgres(url) => url.clone(),
+    /// Opens the database of a service to read it, and changes nothing. Fails when there is none, or
+    /// when its rows are of another format.
+    pub(crate) async fn open_to_read(
+        location: &Location,
+        name: &str,
+        format: &Format,
+    ) -> Result<Self, Error> {
+        let url = url(location, name, "ro");
+        let opened = Self::connect_to_read(location, name, &url, format).await;
+        opened.map_err(|source| not_opened(location, name, url, source))
+    }
+
+    async fn connect_to_read(
+        location: &Location,
+        name: &str,
+        url: &str,
+        format: &Format,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (schema, file) = match location {
+            Location::Folder(folder) => (None, Some(folder.join(format!("{name}.db")))),
+            Location::Postgres(_) => (Some(name), None),
         };
-        Self::connect(location, name, &url, partitions, format).await.map_err(|source| {
-            let url = match location {
-                Location::Folder(_) => url.clone(),
-                Location::Postgres(url) => without_password(url),
-            };
-            Error::Open { service: name.to_owned(), url, source }
-        })
+        if file.as_ref().is_some_and(|file| !file.exists()) {
+            return Err(NotReadable::Absent.into());
+        }
+        if schema.is_some() {
+            // A pool would wait half a minute for a server that is not there, and say nothing.
+            AnyConnection::connect(url).await?.close().await?;
+        }
+        let options = connections::options(schema, Access::Read);
+        let pool = options.clone().max_connections(FOR_READING).connect(url).await?;
+        let questions = options.max_connections(FOR_READING).connect_lazy(url)?;
+        let tables = tables(format);
+        let mut db = pool.acquire().await?;
+        match known_format(&mut db, schema).await? {
+            None => return Err(NotReadable::Absent.into()),
+            Some(known) if known != fingerprint(&tables, format.version) => {
+                return Err(NotReadable::OtherFormat.into());
+            }
+            Some(_) => {}
+        }
+        drop(db);
+        Ok(Self { pool, questions, tables, postgres_schema: schema.map(str::to_owned), file })
     }
 
     async fn connect(
@@ -115,7 +165,8 @@ impl Database {
             }
             db.close().await?;
         }
-        let options = connections::options(schema, format.is_scratch);
+        let access = if format.is_scratch { Access::Scratch } else { Access::Write };
+        let options = connections::options(schema, access);
         let for_workers = options.clone().max_connections(partitions + FOR_WORKERS);
         let pool = for_workers.connect(url).await?;
         // Of a database of which nobody asks anything, it never has a connection.
@@ -123,7 +174,7 @@ impl Database {
         if let Some(schema) = schema {
             prepare_postgres(&pool, schema).await?;
         }
-        let tables: Vec<_> = format.tables.iter().chain(engine_rows::TABLES).copied().collect();
+        let tables = tables(format);
         let mut db = pool.acquire().await?;
         prepare_tables(&mut db, &tables, format.version, name, schema.is_some()).await?;
         drop(db);
@@ -157,6 +208,57 @@ impl Database {
         self.pool.close().await;
         Ok(())
     }
+}
+
+/// Where the database of a service is; of `SQLite`, to be opened in that mode.
+fn url(location: &Location, name: &str, mode: &str) -> String {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(sqlx::any::install_default_drivers);
+
+    match location {
+        Location::Folder(folder) => {
+            format!("sqlite:{}?mode={mode}", folder.join(format!("{name}.db")).display())
+        }
+        Location::Postgres(url) => url.clone(),
+    }
+}
+
+fn not_opened(
+    location: &Location,
+    name: &str,
+    url: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> Error {
+    let url = match location {
+        Location::Folder(_) => url,
+        Location::Postgres(url) => without_password(url),
+    };
+    Error::Open { service: name.to_owned(), url, source }
+}
+
+/// All tables of documents.
+fn tables(format: &Format) -> Vec<Table> {
+    format.tables.iter().chain(engine_rows::TABLES).copied().collect()
+}
+
+/// The format of the rows that there are; `None` where there is no database of a service.
+async fn known_format(
+    db: &mut AnyConnection,
+    schema: Option<&str>,
+) -> Result<Option<String>, sqlx::Error> {
+    let found = match schema {
+        None => sqlx::query("select name from sqlite_master where name = 'engine_format'"),
+        Some(schema) => sqlx::query(
+            "select 'engine_format' as name from information_schema.tables \
+             where table_schema = $1 and table_name = 'engine_format'",
+        )
+        .bind(schema.to_owned()),
+    };
+    if found.fetch_optional(&mut *db).await?.is_none() {
+        return Ok(None);
+    }
+    let row = sqlx::query("select format from engine_format").fetch_optional(db).await?;
+    row.map(|row| row.try_get("format")).transpose()
 }
 
 /// Drops the scratch schemas of a service that a process has left behind which was killed.

@@ -235,8 +235,16 @@ impl Engine {
 
     pub(crate) async fn open_database<S: Service>(&self) -> Result<Database, Error> {
         let Config { program, database, partitions, start_timeout, .. } = &*self.config;
-        let format = Format { tables: S::TABLES, version: S::FORMAT, is_scratch: false };
+        let format = live_format::<S>();
         let open = || Database::open(database, S::NAME, *partitions, &format);
+        until_started(program, *start_timeout, "the database", open).await
+    }
+
+    /// Opens the database of a service that is there, and changes nothing.
+    pub(crate) async fn open_database_to_read<S: Service>(&self) -> Result<Database, Error> {
+        let format = live_format::<S>();
+        let Config { program, database, start_timeout, .. } = &*self.config;
+        let open = || Database::open_to_read(database, S::NAME, &format);
         until_started(program, *start_timeout, "the database", open).await
     }
 
@@ -250,4 +258,8 @@ impl Engine {
         let database = self.open_database::<S>().await?;
         Supervisor::new(self, &definition, &database, 0).run_unclaimed(&shutdown).await
     }
+}
+
+fn live_format<S: Service>() -> Format {
+    Format { tables: S::TABLES, version: S::FORMAT, is_scratch: false }
 }

@@ -19,6 +19,8 @@ testkit::on_both_databases!(
     a_projection_that_is_lost_is_folded_at_the_next_start,
     a_row_that_was_changed_by_hand_is_named,
     every_row_that_differs_is_counted_and_null_is_told_from_a_text,
+    verify_leaves_rows_of_another_format_as_they_are,
+    verify_makes_no_database_that_is_missing,
 );
 
 /// Every row of the tables that a rebuild writes, as text.
@@ -170,6 +172,47 @@ async fn a_row_that_was_changed_by_hand_is_named(db: Db) {
             ("price", row("key=\"tea\" "), None),
         ]
     );
+}
+
+/// The error of a verification that is refused.
+async fn refusal(engine: &Engine) -> String {
+    let error = engine.verify::<Ledger>().await.expect_err("there is nothing to compare");
+    let Error::Open { source, .. } = error else { panic!("{error:?}") };
+    source.to_string()
+}
+
+async fn verify_leaves_rows_of_another_format_as_they_are(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let engine = rig.engine().await;
+    // As the process of another version would have made them.
+    rig.db.tamper(ACCOUNT, "update engine_format set format = 'that of another version'").await;
+    let live = rows(&mut rig.db.connect(ACCOUNT).await).await;
+    let refused = refusal(&engine).await;
+    assert!(refused.starts_with("its rows are of another format"), "{refused}");
+    let mut connection = rig.db.connect(ACCOUNT).await;
+    assert_eq!(rows(&mut connection).await, live);
+    let format = connection.fetch_one("select format from engine_format").await;
+    assert_eq!(format.expect("it is there").get::<String, _>(0), "that of another version");
+}
+
+async fn verify_makes_no_database_that_is_missing(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let Some(other) = empty_database(&rig.db).await else { return };
+    let missing = match other.location() {
+        engine::Location::Folder(folder) => engine::Location::Folder(folder.join("missing")),
+        postgres @ engine::Location::Postgres(_) => postgres,
+    };
+    let before = other.dump().await;
+    let config = engine::Config { database: missing.clone(), ..rig.config() };
+    let engine = crate::rig::connect(config).await;
+    let refused = refusal(&engine).await;
+    assert!(refused.starts_with("there is none"), "{refused}");
+    assert_eq!(other.dump().await, before);
+    if let engine::Location::Folder(folder) = missing {
+        assert!(!folder.exists());
+    }
 }
 
 async fn every_row_that_differs_is_counted_and_null_is_told_from_a_text(db: Db) {
