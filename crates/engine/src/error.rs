@@ -106,6 +106,8 @@ pub enum Error {
         position: u64,
         /// The last sequence of the stream.
         last: u64,
+        /// Whether the stream only feeds a replica.
+        is_replica: bool,
     },
     /// A stream is not the one in which the position was reached.
     #[error(
@@ -119,6 +121,19 @@ pub enum Error {
         stream: String,
         /// The last sequence handled of the stream before it.
         position: u64,
+        /// Whether the stream only feeds a replica.
+        is_replica: bool,
+    },
+    /// The position of a replica is to be reset.
+    #[error(
+        "{service} holds a replica of {replica}, which has no position to be reset: it is read from \
+         the beginning, or what was before would be missing"
+    )]
+    ReplicaPosition {
+        /// The service that holds it.
+        service: &'static str,
+        /// The service whose log it is of.
+        replica: String,
     },
     /// The log ends before what was folded of it: going on would contradict what was answered.
     #[error(
@@ -280,6 +295,9 @@ impl Error {
             Self::Unauthorized { .. } => Remedy::NameUser,
             Self::Drift { .. } => Remedy::ChangeStreams,
             Self::NoStream { .. } => Remedy::CreateStreams,
+            Self::PositionBeyondEnd { service, is_replica: true, .. }
+            | Self::StreamReplaced { service, is_replica: true, .. }
+            | Self::ReplicaPosition { service, .. } => Remedy::RebuildReplica { service },
             Self::PositionBeyondEnd { service, .. } | Self::StreamReplaced { service, .. } => {
                 Remedy::ResetPosition { service }
             }
@@ -331,6 +349,16 @@ impl Error {
             | Self::Server { .. }
             | Self::Stopped(_) => RestartCause::Broker,
         }
+    }
+
+    /// The same, of a stream that only feeds a replica.
+    pub(crate) fn in_replica(mut self) -> Self {
+        if let Self::PositionBeyondEnd { is_replica, .. }
+        | Self::StreamReplaced { is_replica, .. } = &mut self
+        {
+            *is_replica = true;
+        }
+        self
     }
 
     /// Names what JetStream did not do.

@@ -28,6 +28,11 @@ pub enum Remedy {
         /// The service that reads it.
         service: &'static str,
     },
+    /// Reads a replica anew, from the beginning, with a rebuild.
+    RebuildReplica {
+        /// The service that holds it.
+        service: &'static str,
+    },
     /// Restores the log, or takes it as it is.
     Rebuild {
         /// The service.

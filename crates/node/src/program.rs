@@ -28,6 +28,9 @@ fn remedy(remedy: &Remedy) -> String {
             "restore the right copy, or continue with the stream as it is with `tradewind positions \
              reset {service} PARTITION SOURCE`"
         ),
+        Remedy::RebuildReplica { service } => format!(
+            "restore the right copy, or read the replica anew with `tradewind rebuild {service}`"
+        ),
         Remedy::Rebuild { service } => {
             format!("restore it, or take the log as it is with `tradewind rebuild {service}`")
         }
@@ -64,8 +67,13 @@ mod tests {
         check(Error::NoStream { stream: stream() }, "`tradewind streams apply`");
         let reset = "`tradewind positions reset order PARTITION SOURCE`";
         let (position, last) = (5, 3);
-        check(Error::PositionBeyondEnd { service, stream: stream(), position, last }, reset);
-        check(Error::StreamReplaced { service, stream: stream(), position }, reset);
+        for (is_replica, command) in [(false, reset), (true, "`tradewind rebuild order`")] {
+            check(
+                Error::PositionBeyondEnd { service, stream: stream(), position, last, is_replica },
+                command,
+            );
+            check(Error::StreamReplaced { service, stream: stream(), position, is_replica }, command);
+        }
         check(
             Error::LogLost { service, stream: stream(), last, position },
             "`tradewind rebuild order`",

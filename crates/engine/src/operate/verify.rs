@@ -109,12 +109,19 @@ impl Engine {
             let (service, position) = (S::NAME, positions.sequence(source));
             let info = info(self.context(), &stream).await?;
             let last = info.state.last_sequence;
+            let is_replica = store::is_replica::<S>(source);
             if position > last {
-                return Err(Error::PositionBeyondEnd { service, stream, position, last });
+                return Err(Error::PositionBeyondEnd {
+                    service,
+                    stream,
+                    position,
+                    last,
+                    is_replica,
+                });
             }
             let recorded = Recorded::of(log.clone(), S::NAME, partition, source);
             if position > 0 && recorded.is_older_than(self.context(), info.created).await? {
-                return Err(Error::StreamReplaced { service, stream, position });
+                return Err(Error::StreamReplaced { service, stream, position, is_replica });
             }
         }
         Ok(())

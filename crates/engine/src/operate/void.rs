@@ -17,6 +17,7 @@ use crate::{
     },
     projection::{
         recover,
+        store::is_replica,
         voided::{VoidedMessages, sha256},
     },
     service::envelope::{self, Contents, new_event_id},
@@ -83,7 +84,7 @@ impl Engine {
     }
 
     /// Lets a service read an input anew from `sequence + 1` on: its stream was recreated or
-    /// restored, so that the position means nothing any more.
+    /// restored, so that the position means nothing any more. Refused for a replica.
     pub async fn reset_position<S: Service>(
         &self,
         partition: u32,
@@ -99,6 +100,10 @@ impl Engine {
                 S::NAME,
                 known.join(", ")
             )));
+        }
+        if is_replica::<S>(source) {
+            let replica = source.to_owned();
+            return Err(Error::ReplicaPosition { service: S::NAME, replica });
         }
         let kind = Kind::PositionReset(proto::PositionReset {
             source: source.to_owned(),

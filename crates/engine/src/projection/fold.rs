@@ -191,10 +191,8 @@ impl<S: Service> Projection<S> {
     /// Whether the log carries all positions as they are, but for those of replicas, which are in no
     /// log.
     pub(crate) fn is_fenced(&self) -> bool {
-        let is_replica =
-            |name: &str| S::SOURCES.iter().any(|source| source.replica && source.service == name);
         self.positions.iter().all(|(source, position)| {
-            source == LOG || is_replica(source) || *position == self.fenced.position(source)
+            source == LOG || feeds_replica::<S>(source) || *position == self.fenced.position(source)
         })
     }
 
@@ -297,6 +295,8 @@ impl<S: Service> Projection<S> {
                 days.retain(|(_, first)| *first >= forgotten.before);
                 self.pending.forgotten = Some(forgotten.before);
             }
+            // A replica is read from the beginning, whatever somebody once recorded.
+            Kind::PositionReset(reset) if feeds_replica::<S>(&reset.source) => {}
             Kind::PositionReset(reset) => {
                 let positions =
                     self.pending.positions.get_or_insert_with(|| self.positions.clone());
@@ -380,6 +380,11 @@ impl<S: Service> Projection<S> {
             forgotten: self.forgotten.take(),
         }
     }
+}
+
+/// Whether a source only feeds a replica, so that its position is in no log.
+fn feeds_replica<S: Service>(name: &str) -> bool {
+    S::SOURCES.iter().any(|source| source.replica && source.service == name)
 }
 
 /// The answer that an event says by itself, encoded.

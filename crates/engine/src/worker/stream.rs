@@ -235,6 +235,8 @@ impl<S: Service> Shared<S> {
     }
 
     fn fail(&self, error: Error) {
+        let is_replica = self.wanted.is_some_and(|source| source.replica);
+        let error = if is_replica { error.in_replica() } else { error };
         *lock(&self.failed) = Some(error);
     }
 

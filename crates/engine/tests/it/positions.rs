@@ -1,12 +1,19 @@
 //! A position beyond the end of its stream is named with both numbers, and an operator resolves it.
 
-use engine::{Engine, Error, Operator, PartitionState};
-use protocol::subject::Lane;
+use engine::{Engine, Error, Operator, PartitionState, Remedy};
+use prost::Message;
+use protocol::{
+    id::{CommandId, Shop},
+    proto::{self, engine_event::Kind},
+    subject::Lane,
+};
+use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Body, Event, Price, TARIFF},
     ledger::Ledger,
-    rig::{Rig, Running, deposit, deposits, send, store},
+    rig::{Rig, Running, deposit, deposits, send, shop, store},
 };
 
 testkit::on_both_databases!(
@@ -15,6 +22,8 @@ testkit::on_both_databases!(
     an_inbox_that_was_created_anew_and_has_passed_the_position_is_named_until_that_is_reset,
     an_inbox_that_is_created_anew_and_passes_the_position_while_the_service_runs_is_named,
     a_position_in_a_stream_that_nobody_reads_cannot_be_reset,
+    the_position_of_a_replica_is_not_reset,
+    a_replica_of_a_log_that_was_created_anew_is_read_anew_by_a_rebuild,
     verify_creates_no_stream_that_is_missing,
 );
 
@@ -34,6 +43,21 @@ async fn await_failing(engine: &Engine, why: &str) {
         })
     })
     .await;
+}
+
+/// Waits until the rows have those prices of items.
+async fn await_prices(rig: &Rig, items: &[&str]) {
+    eventually("the prices are known", async || {
+        let mut connection = rig.db.connect(ACCOUNT).await;
+        let rows = connection.fetch_all("select key from price order by key").await;
+        let keys = rows.expect("the table is there");
+        keys.iter().map(|row| row.get::<String, _>("key")).collect::<Vec<_>>() == items
+    })
+    .await;
+}
+
+fn priced(price: i64) -> Body {
+    Body::Priced(Price { price })
 }
 
 async fn reset(engine: &Engine) {
@@ -152,6 +176,67 @@ async fn a_position_in_a_stream_that_nobody_reads_cannot_be_reset(db: Db) {
         "account reads no \"stranger\"; it reads inbox.live, inbox.bulk, intake, tariff"
     );
     assert_eq!(rig.log().await.len(), 0);
+}
+
+async fn the_position_of_a_replica_is_not_reset(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    rig.write_event("tea", priced(5)).await;
+    let last = rig.write_event("milk", priced(2)).await;
+    await_prices(&rig, &["milk", "tea"]).await;
+    let refused = OPERATOR.reset_position(&engine, 0, TARIFF, last, "a mistake").await;
+    let Err(error @ Error::ReplicaPosition { .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.remedy(), Some(Remedy::RebuildReplica { service: ACCOUNT }));
+    assert_eq!(rig.log().await.len(), 0);
+    running.stop().await;
+
+    // An older version recorded it all the same.
+    let reset = Kind::PositionReset(proto::PositionReset {
+        source: TARIFF.to_owned(),
+        sequence: last,
+        reason: "a mistake".to_owned(),
+    });
+    let event = Event {
+        id: CommandId::from_key(&shop(), "reset").to_string(),
+        shop: Shop::unknown().to_string(),
+        aggregate_id: "position_reset:0-1".to_owned(),
+        aggregate_version: 1,
+        position: 1,
+        body: Some(Body::Engine(proto::EngineEvent { kind: Some(reset) })),
+        ..Default::default()
+    };
+    let subject = "engine.account.0.position_reset";
+    rig.write(subject, "position_reset:0-1", event.encode_to_vec()).await;
+    OPERATOR.rebuild(&engine).await.expect("it can be rebuilt");
+    await_prices(&rig, &["milk", "tea"]).await;
+    rig.check(&engine).await;
+}
+
+async fn a_replica_of_a_log_that_was_created_anew_is_read_anew_by_a_rebuild(db: Db) {
+    const REMEDY: &str = "RebuildReplica { service: \"account\" }";
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    rig.write_event("tea", priced(5)).await;
+    await_prices(&rig, &["tea"]).await;
+    rig.create_anew("TARIFF-0").await;
+    eventually("the partition is named, with the way on", async || {
+        engine.partitions().iter().any(|status| {
+            matches!(&status.state, PartitionState::Failing { reason, .. }
+                if reason.starts_with("TARIFF-0 ends at 0") && reason.ends_with(REMEDY))
+        })
+    })
+    .await;
+    let error = OPERATOR.verify(&engine).await.expect_err("the position is beyond the end");
+    assert_eq!(error.remedy(), Some(Remedy::RebuildReplica { service: ACCOUNT }), "{error}");
+    let operators = rig.engine().await;
+    // A busy machine may answer later than an operator waits.
+    eventually("it is rebuilt", async || OPERATOR.rebuild(&operators).await.is_ok()).await;
+    await_prices(&rig, &[]).await;
+    send(&engine.client(), deposit("A", 1)).await;
+    running.stop().await;
+    rig.check(&engine).await;
 }
 
 async fn verify_creates_no_stream_that_is_missing(db: Db) {

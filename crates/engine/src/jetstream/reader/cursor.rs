@@ -254,7 +254,8 @@ impl Cursor {
         let (since, tries) = self.beyond_end.get_or_insert((Instant::now(), 0));
         *tries += 1;
         if *tries >= MIN_BEYOND_END_TRIES && since.elapsed() >= BEYOND_END_TIMEOUT {
-            return Err(Error::PositionBeyondEnd { service, stream, position, last });
+            let is_replica = false;
+            return Err(Error::PositionBeyondEnd { service, stream, position, last, is_replica });
         }
         let seen = format!("it ends at {last}, the position is {position}; looks again");
         Err(Error::jetstream("read on in", &stream, seen))
@@ -271,7 +272,7 @@ impl Cursor {
         };
         if is_replaced {
             let stream = self.selection.stream.clone();
-            return Err(Error::StreamReplaced { service, stream, position });
+            return Err(Error::StreamReplaced { service, stream, position, is_replica: false });
         }
         self.created = Some(created);
         Ok(())
