@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Engine, Error, WireError,
     jetstream::log::last_sequence,
-    jetstream::reader::{Delivery, Selection, StoredMessage, follow, read_range},
+    jetstream::reader::{Chunks, Delivery, Selection, StoredMessage, follow, read_range},
     jetstream::streams,
     projection::{
         positions::{Position, Positions},
@@ -118,7 +118,7 @@ impl Engine {
         &self,
         stream: &str,
         reader: &'static str,
-    ) -> Result<mpsc::Receiver<Result<Vec<StoredMessage>, Error>>, Error> {
+    ) -> Result<Chunks, Error> {
         let end = last_sequence(self.context(), stream).await?;
         let selection = Selection { starts_at_first: true, ..Selection::new(stream, Vec::new()) };
         Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))

@@ -36,7 +36,7 @@ use self::{consumer::Report, cursor::Cursor};
 pub(crate) use self::{
     message::StoredMessage,
     origin::Recorded,
-    range::{read_range, read_some},
+    range::{Chunks, read_range, read_some},
     single::{read_last, read_one},
 };
 use crate::Error;

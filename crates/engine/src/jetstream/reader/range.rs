@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use tokio::{
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
@@ -18,9 +19,28 @@ const MAX_CHUNK_BYTES: usize = 8 * 1024 * 1024;
 /// How long nothing at all may be read before it is an error.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A part of a stream that is being read.
+pub(crate) struct Chunks {
+    stream: String,
+    queue: mpsc::Receiver<Result<Vec<StoredMessage>, Error>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Chunks {
+    /// Waits for the next chunk. `None` when a consumer has delivered or passed the end, and not
+    /// before: what could not be read is an error, and the last thing that comes, also when the task
+    /// that reads has ended early.
+    pub(crate) async fn recv(&mut self) -> Option<Result<Vec<StoredMessage>, Error>> {
+        if let Some(chunk) = self.queue.recv().await {
+            return Some(chunk);
+        }
+        let ended = self.reading.take()?.await;
+        ended.err().map(|error| Err(Error::jetstream("read all of", &self.stream, error)))
+    }
+}
+
 /// Starts a task that reads all messages after `position` up to `end`, in chunks of up to `chunk`
-/// messages. The queue closes when a consumer has delivered or passed `end`, and not before: what
-/// could not be read is an error, and the last thing in the queue.
+/// messages.
 pub(crate) fn read_range(
     context: Context,
     selection: Selection,
@@ -28,16 +48,17 @@ pub(crate) fn read_range(
     end: u64,
     service: &'static str,
     chunk: usize,
-) -> mpsc::Receiver<Result<Vec<StoredMessage>, Error>> {
-    let (queue, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
+) -> Chunks {
+    let (sender, queue) = mpsc::channel(MAX_QUEUED_CHUNKS);
+    let stream = selection.stream.clone();
     let mut cursor = Cursor::new(context, selection, position, end, service);
-    tokio::spawn(async move {
-        if let Err(error) = read(&mut cursor, end, chunk, &queue).await {
-            queue.send(Err(error)).await.ok();
+    let reading = tokio::spawn(async move {
+        if let Err(error) = read(&mut cursor, end, chunk, &sender).await {
+            sender.send(Err(error)).await.ok();
         }
         cursor.close().await;
     });
-    chunks
+    Chunks { stream, queue, reading: Some(reading) }
 }
 
 /// Reads messages after `position` up to `end`, until there are `max_messages`, or more than
@@ -102,4 +123,23 @@ async fn read(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_ends_early_does_not_pass_for_a_stream_that_has() {
+        let (sender, queue) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        let reading = tokio::spawn(async move {
+            sender.send(Ok(Vec::new())).await.expect("somebody listens");
+            panic!("it cannot go on");
+        });
+        let mut chunks = Chunks { stream: "S".to_owned(), queue, reading: Some(reading) };
+        assert!(matches!(chunks.recv().await, Some(Ok(_))), "what was read is delivered");
+        let ended = chunks.recv().await.expect("it has not read all");
+        assert!(matches!(ended, Err(Error::JetStream { .. })), "{ended:?}");
+        assert!(chunks.recv().await.is_none());
+    }
 }
