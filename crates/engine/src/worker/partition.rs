@@ -188,6 +188,12 @@ impl<'a, S: Service> Worker<'a, S> {
                     }
                     self.start_operations();
                 }
+                noted = self.timers.ends_noted() => {
+                    if let Err(error) = noted {
+                        let service = S::NAME;
+                        tracing::debug!(service, %error, "deadlines wait for the ends of the inputs");
+                    }
+                }
                 _ = tick.tick() => {
                     self.look_at_clock().await?;
                     // From now on, not from when it began: the inputs come last here, and would
@@ -304,10 +310,8 @@ impl<'a, S: Service> Worker<'a, S> {
         let now = self.setup.clock.now();
         self.start_operations();
         self.save_attempts().await?;
-        if self.timers.is_due(now)
-            && let Err(error) = self.timers.note_ends(&self.setup.context, now).await
-        {
-            tracing::debug!(service = S::NAME, %error, "deadlines wait for the ends of the inputs");
+        if self.timers.is_due(now) {
+            self.timers.ask_for_ends(&self.setup.context, now);
         }
         if self.timers.waits_for_rows() {
             self.setup.projected.want(self.projection.last());

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::future::{pending, try_join_all};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     Cause, Error, InternalInput, Service, StoreError, Timer,
@@ -25,8 +25,7 @@ use crate::{
 
 /// Deadlines that pass at once.
 const MAX_DUE: i64 = 500;
-/// The pause after the ends of the inputs could not be noted. A stream without a leader costs a whole
-/// timeout at each try, and the partition handles nothing meanwhile.
+/// The pause after the ends of the inputs could not be noted: a stream without a leader has none soon.
 const NOTE_ENDS_PAUSE: Duration = Duration::from_secs(1);
 
 /// The deadlines of a partition.
@@ -35,6 +34,9 @@ pub(crate) struct Timers<S: Service> {
     pool: AnyPool,
     earliest: Earliest,
     stage: Stage,
+    /// The task that asks for the ends of the inputs, if one does. A stream without a leader costs it a
+    /// whole timeout, and the partition handles inputs meanwhile.
+    asking: JoinSet<Result<Noted, Error>>,
     /// The ends of the inputs could not be noted, and are not asked for again before.
     retry_at: Option<Instant>,
     /// By shop: what was noted when its deadlines could not pass, because it had not handled its
@@ -115,6 +117,7 @@ impl<S: Service> Timers<S> {
             pool,
             earliest: Earliest::default(),
             stage: Stage::Idle,
+            asking: JoinSet::new(),
             retry_at: None,
             overdue: BTreeMap::new(),
             _service: std::marker::PhantomData,
@@ -155,6 +158,7 @@ impl<S: Service> Timers<S> {
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let may_try = self.retry_at.is_none_or(|at| at <= Instant::now());
         may_try
+            && self.asking.is_empty()
             && matches!(self.stage, Stage::Idle)
             && self.earliest.next.is_some_and(|next| next <= now)
     }
@@ -164,21 +168,28 @@ impl<S: Service> Timers<S> {
         !matches!(self.stage, Stage::Idle)
     }
 
-    /// Notes the ends of the inputs, as they are now. When that fails, they are due again after a
-    /// pause.
-    pub(crate) async fn note_ends(
+    /// Begins to ask for the ends of the inputs, as they are from now on.
+    pub(crate) fn ask_for_ends(
         &mut self,
         context: &async_nats::jetstream::Context,
         now: Timestamp,
-    ) -> Result<(), Error> {
-        let ends =
-            inputs::sources::<S>(self.partition).into_iter().map(async |(source, stream)| {
-                Ok::<_, Error>((source, last_sequence(context, &stream).await?))
+    ) {
+        let (context, sources) = (context.clone(), inputs::sources::<S>(self.partition));
+        self.asking.spawn(async move {
+            let ends = sources.into_iter().map(async |(source, stream)| {
+                Ok::<_, Error>((source, last_sequence(&context, &stream).await?))
             });
-        let ends = try_join_all(ends).await;
-        self.retry_at = ends.is_err().then(|| Instant::now() + NOTE_ENDS_PAUSE);
-        let noted = Noted { time: now, ends: ends? };
-        self.stage = Stage::CatchingUp { noted, caught_up: None };
+            Ok(Noted { time: now, ends: try_join_all(ends).await? })
+        });
+    }
+
+    /// Waits until the ends of the inputs are noted, for ever while nobody asks for them. When that
+    /// fails, they are due again after a pause. Nothing is lost when it is given up.
+    pub(crate) async fn ends_noted(&mut self) -> Result<(), Error> {
+        let Some(asked) = self.asking.join_next().await else { return pending().await };
+        let noted = asked.unwrap_or_else(|error| Err(Error::StepEnded(error.to_string())));
+        self.retry_at = noted.is_err().then(|| Instant::now() + NOTE_ENDS_PAUSE);
+        self.stage = Stage::CatchingUp { noted: noted?, caught_up: None };
         Ok(())
     }
 
