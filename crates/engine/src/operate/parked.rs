@@ -1,5 +1,7 @@
 //! What an operator does with parked inputs: look at them, edit one, let them be handled again.
 
+use std::collections::HashSet;
+
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use protocol::{
@@ -148,30 +150,8 @@ impl ParkedRow {
     }
 }
 
-/// The parked inputs of the aggregate that is to be redriven, as inputs again.
-pub(crate) async fn inputs<S: Service>(
-    context: &Context,
-    parked: Vec<ParkedRow>,
-    redrive: &proto::Redrive,
-) -> Result<Vec<Input<S>>, String> {
-    let Some(named) = parked.iter().find(|row| row.id == redrive.id) else {
-        return Err(format!("{} has nothing parked under {}", S::NAME, redrive.id));
-    };
-    if let Some(first) = parked.first().filter(|first| first.id != named.id) {
-        return Err(format!(
-            "{} waits behind {}: redrive that one, and the others of {} follow in order",
-            named.id, first.id, named.aggregate_id
-        ));
-    }
-    let mut edited = redrive.edited.clone().unwrap_or_default();
-    let mut inputs = Vec::with_capacity(parked.len());
-    for row in parked {
-        inputs.push(input::<S>(context, row, std::mem::take(&mut edited)).await?);
-    }
-    Ok(inputs)
-}
-
-async fn input<S: Service>(
+/// A parked input as an input again, with other bytes when it was edited.
+pub(crate) async fn input<S: Service>(
     context: &Context,
     row: ParkedRow,
     edited: Vec<u8>,
@@ -231,8 +211,9 @@ async fn input<S: Service>(
     Ok(input)
 }
 
-/// What became of the inputs, by what is parked afterwards.
-pub(crate) fn outcome(ids: &[String], left: &[String]) -> proto::RedriveOutcome {
-    let (still_parked, handled) = ids.iter().cloned().partition(|id| left.contains(id));
-    proto::RedriveOutcome { handled, still_parked }
+/// What became of the inputs, by what is parked for their aggregate afterwards.
+pub(crate) fn outcome(mut ids: Vec<String>, left: Vec<String>) -> proto::RedriveOutcome {
+    let still_parked: HashSet<_> = left.iter().collect();
+    ids.retain(|id| !still_parked.contains(id));
+    proto::RedriveOutcome { handled: ids, still_parked: left }
 }

@@ -106,30 +106,50 @@ pub(crate) async fn parked_page(
     rows.iter().map(|row| Ok(documents::read::<ParkedRow>(row)?.1)).collect()
 }
 
-/// What is parked for the aggregate of a parked input, in order; nothing when there is no such input.
-pub(crate) async fn parked_with(pool: &AnyPool, id: &str) -> Result<Vec<ParkedRow>, StoreError> {
+/// What is parked under that id, if anything is.
+pub(crate) async fn parked_row(pool: &AnyPool, id: &str) -> Result<Option<ParkedRow>, StoreError> {
+    let row = sqlx::query("select key, document from engine_parked where key = $1")
+        .bind(id.to_owned())
+        .fetch_optional(pool)
+        .await?;
+    row.as_ref().map(|row| Ok(documents::read::<ParkedRow>(row)?.1)).transpose()
+}
+
+/// A page of what is parked for an aggregate, in the order in which it was parked.
+pub(crate) async fn parked_of(
+    pool: &AnyPool,
+    partition: u32,
+    (shop, aggregate_id): (&Shop, &str),
+    after: u64,
+    limit: i64,
+) -> Result<Vec<ParkedRow>, StoreError> {
     let rows = sqlx::query(
-        "select behind.key as key, behind.document as document from engine_parked named \
-         join engine_parked behind on behind.shop = named.shop \
-         and behind.aggregate_id = named.aggregate_id and behind.partition = named.partition \
-         where named.key = $1 order by behind.log_sequence",
+        "select key, document from engine_parked where shop = $1 and aggregate_id = $2 \
+         and partition = $3 and log_sequence > $4 order by log_sequence limit $5",
     )
-    .bind(id.to_owned())
+    .bind(shop.to_string())
+    .bind(aggregate_id.to_owned())
+    .bind(i64::from(partition))
+    .bind(after as i64)
+    .bind(limit)
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| Ok(documents::read::<ParkedRow>(row)?.1)).collect()
 }
 
-/// Those of the parked inputs that are still parked.
-pub(crate) async fn still_parked(
+/// The ids of what is parked for an aggregate, in order. Reads no documents.
+pub(crate) async fn parked_ids(
     pool: &AnyPool,
-    ids: &[String],
+    partition: u32,
+    (shop, aggregate_id): (&Shop, &str),
 ) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<_> = ids.iter().map(|id| [id]).collect();
     let rows = sqlx::query(
-        "select key from engine_parked where key in (select value->>0 from jsonb_each($1))",
+        "select key from engine_parked where shop = $1 and aggregate_id = $2 and partition = $3 \
+         order by log_sequence",
     )
-    .bind(serde_json::to_string(&ids)?)
+    .bind(shop.to_string())
+    .bind(aggregate_id.to_owned())
+    .bind(i64::from(partition))
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| Ok(row.try_get("key")?)).collect()

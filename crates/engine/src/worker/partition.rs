@@ -4,7 +4,7 @@ mod redrives;
 mod report;
 mod stop;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::ready, sync::Arc, time::Duration};
 
 use async_nats::Client;
 use tokio::{
@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span};
 
+use self::redrives::Redriving;
 use crate::{
     Clock, Error, Service,
     jetstream::{
@@ -77,8 +78,8 @@ pub(crate) struct Worker<'a, S: Service> {
     pipeline: Pipeline,
     /// Changes whose operations start when their events are in the log.
     announced: Vec<(u64, Vec<TableChanges>)>,
-    /// Redrives that are answered when what they lead to is in the database.
-    redrives: Vec<(u64, RedriveRequest, Vec<String>)>,
+    /// The redrive under way; others wait for it.
+    redriving: Option<Redriving>,
     /// When the log was last appended to.
     recorded: Instant,
     planned: u64,
@@ -155,7 +156,7 @@ impl<'a, S: Service> Worker<'a, S> {
             operations,
             pipeline,
             announced: Vec::new(),
-            redrives: Vec::new(),
+            redriving: None,
             recorded: Instant::now(),
             planned: 0,
             projected: 0,
@@ -178,6 +179,7 @@ impl<'a, S: Service> Worker<'a, S> {
             let appending = self.pipeline.appending();
             let enough = if appending == 0 { 1 } else { MAX_INPUTS / 2 };
             let has_room = self.inputs.internal() < MAX_INTERNAL;
+            let may_redrive = self.may_redrive();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -200,12 +202,19 @@ impl<'a, S: Service> Worker<'a, S> {
                     // never have their turn when this takes as long as the time between two ticks.
                     tick.reset();
                 }
-                Some(request) = redrives.recv() => self.redrive(request).await?,
+                Some(request) = redrives.recv(), if self.redriving.is_none() => {
+                    self.begin_redriving(request);
+                }
                 () = self.inputs.wait_for(enough), if appending <= 1 => {
                     if let Some(batch) = self.inputs.take_batch(&self.projection.positions)? {
                         self.handle(batch).await?;
                     }
+                    // In turn with other inputs, however many there are of either.
+                    if self.may_redrive() {
+                        self.redrive().await?;
+                    }
                 }
+                () = ready(()), if may_redrive && appending <= 1 => self.redrive().await?,
             }
         }
         self.take_last_outcomes().await?;
@@ -215,7 +224,7 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     /// Decides on a batch and hands the plan on.
-    async fn handle(&mut self, batch: Batch<S>) -> Result<Option<BatchOutcome>, Error> {
+    async fn handle(&mut self, batch: Batch<S>) -> Result<(), Error> {
         let started = Instant::now();
         let now = self.setup.clock.now();
         let pool = &self.setup.database.pool;
@@ -235,9 +244,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 source.handled(1);
             }
         }
-        let outcome = BatchOutcome { batch: plan.batch };
-        self.push(plan).await?;
-        Ok(Some(outcome))
+        self.push(plan).await
     }
 
     /// Hands a plan to the pipeline.
@@ -284,7 +291,6 @@ impl<'a, S: Service> Worker<'a, S> {
             Progress::Projected { batch } => {
                 self.projected = batch;
                 self.timers.note_projected(batch).await?;
-                self.answer_redrives().await?;
                 if self.projection.rows_in_memory() > MAX_ROWS {
                     // What has changed since the last batch that is in the database must stay.
                     let oldest = (batch + 1).min(self.planned.saturating_sub(KEPT_BATCHES) + 1);
@@ -354,11 +360,6 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         Ok(())
     }
-}
-
-/// What a batch was planned as.
-struct BatchOutcome {
-    batch: u64,
 }
 
 /// Waits for the outcome of an operation; for ever where there are none.

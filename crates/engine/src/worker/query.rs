@@ -289,8 +289,7 @@ impl<S: Service> Answering<S> {
                 Some(self.parked_page(after).await?.encode_to_vec())
             }
             EngineQuestion::GetParked(proto::GetParked { id, offset }) => {
-                let parked = store::parked_with(&self.pool, &id).await.map_err(QueryError::from)?;
-                let row = parked.into_iter().find(|row| row.id == id);
+                let row = store::parked_row(&self.pool, &id).await.map_err(QueryError::from)?;
                 row.map(|row| row.part(offset as usize).encode_to_vec())
             }
             EngineQuestion::StartRebuild(_) | EngineQuestion::GetRebuild(_) => {

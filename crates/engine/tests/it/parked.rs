@@ -26,6 +26,9 @@ testkit::on_both_databases!(
     a_deadline_waits_behind_what_is_parked,
     an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again,
     the_largest_message_that_the_inbox_takes_can_be_parked,
+    two_redrives_at_once_handle_an_input_once,
+    what_is_parked_is_redriven_in_pages_up_to_the_first_that_fails,
+    one_whose_source_is_not_read_any_more_stops_none_before_it,
 );
 
 /// The parked inputs with their bytes, as soon as there are that many.
@@ -254,6 +257,114 @@ async fn an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again(
     assert_eq!(kinds(&log, "A"), ["deposited", "charge_pending", "deposited", "charged"]);
     let of_a: Vec<_> = ledger.charges().into_iter().filter(|(account, _)| account == "A").collect();
     assert_eq!(of_a, [("A".to_owned(), false), ("A".to_owned(), true)]);
+    running.stop().await;
+}
+
+async fn two_redrives_at_once_handle_an_input_once(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::default();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    // An event of another service: no answer says that it was handled before.
+    rig.write("intake.0.acme.counted", "A", b"\xff\xff".to_vec()).await;
+    let waiting = parked(&client, 1).await;
+    let event = Event {
+        shop: "acme".to_owned(),
+        aggregate_id: "A".to_owned(),
+        body: Some(counted(1, 1)),
+        ..Default::default()
+    };
+    let edited = event.encode_to_vec();
+    let redrive = || client.redrive(ACCOUNT, 0, &waiting[0].id, Some(&edited));
+    let (one, other) = tokio::join!(redrive(), redrive());
+    let (handled, refused): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_ok);
+    assert_eq!((handled.len(), refused.len()), (1, 1), "{handled:?} {refused:?}");
+    let refused = refused[0].as_ref().expect_err("the other one came first").to_string();
+    assert!(refused.contains("has nothing parked under"), "{refused}");
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
+    running.stop().await;
+}
+
+async fn what_is_parked_is_redriven_in_pages_up_to_the_first_that_fails(db: Db) {
+    /// More than two pages.
+    const MANY: usize = 120;
+    /// The one that fails again, on the second page.
+    const FAILS: usize = 70;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    for number in 0..MANY {
+        if number == 0 || number == FAILS {
+            rig.write(LIVE, "A", b"\xff\xff".to_vec()).await;
+        } else {
+            store(&client, Lane::Live, deposit("A", number as i64)).await;
+        }
+    }
+    let ids = async |count: usize| {
+        let rows = eventually_parked(&client, count).await;
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let waiting = ids(MANY).await;
+    let edited = |amount: usize| deposit("A", amount as i64).encode_to_vec();
+    let redrive = async |id: &str, bytes: Vec<u8>| {
+        let redriven = client.redrive(ACCOUNT, 0, id, Some(&bytes)).await;
+        redriven.expect("it can be redriven")
+    };
+    let redriven = redrive(&waiting[0], edited(500)).await;
+    assert_eq!(redriven.handled, waiting[..FAILS]);
+    assert_eq!(redriven.still_parked, waiting[FAILS..]);
+    let redriven = redrive(&waiting[FAILS], edited(600)).await;
+    assert_eq!(redriven.handled, waiting[FAILS..]);
+    assert_eq!(ids(0).await, Vec::<String>::new());
+    let amounts: Vec<_> = (0..MANY as i64)
+        .map(|number| match number as usize {
+            0 => 500,
+            FAILS => 600,
+            _ => number,
+        })
+        .collect();
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), amounts);
+    running.stop().await;
+}
+
+/// All that is parked, page by page, as soon as it is that many.
+async fn eventually_parked(client: &Client, count: usize) -> Vec<ParkedInput> {
+    let all = async || {
+        let mut page = client.parked(ACCOUNT, 0, None).await.expect("it is answered");
+        let mut all = std::mem::take(&mut page.parked);
+        while let Some(after) = page.next {
+            page = client.parked(ACCOUNT, 0, Some(after)).await.expect("it is answered");
+            all.append(&mut page.parked);
+        }
+        all
+    };
+    eventually("the inputs are parked", async || all().await.len() == count).await;
+    all().await
+}
+
+async fn one_whose_source_is_not_read_any_more_stops_none_before_it(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    rig.write(LIVE, "A", b"\xff\xff".to_vec()).await;
+    store(&client, Lane::Live, deposit("A", 2)).await;
+    store(&client, Lane::Live, deposit("A", 3)).await;
+    let waiting = parked(&client, 3).await;
+    // As if the second had come from a log that this version does not read.
+    let statement = "update engine_parked set document = replace(document, 'inbox.live', 'stranger') \
+                     where log_sequence = 2";
+    rig.db.tamper(ACCOUNT, statement).await;
+    let redriven = redrive(&client, &waiting[0], Some(deposit("A", 1).encode_to_vec())).await;
+    let ids: Vec<_> = waiting.iter().map(|row| row.id.clone()).collect();
+    assert_eq!((&redriven.handled[..], &redriven.still_parked[..]), (&ids[..1], &ids[1..]));
+    let refused = client.redrive(ACCOUNT, 0, &ids[1], None).await;
+    let refused = refused.expect_err("it cannot be read again").to_string();
+    assert!(refused.contains("account no longer reads stranger"), "{refused}");
+    assert_eq!(deposits(&rig.log().await, "A"), [1]);
     running.stop().await;
 }
 

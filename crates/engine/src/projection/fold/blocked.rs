@@ -28,6 +28,11 @@ impl Blocked {
         }
     }
 
+    /// Whether that is parked.
+    pub(crate) fn contains_id(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     pub(crate) fn contains(&self, shop: &Shop, aggregate: &str) -> bool {
         !self.aggregates.is_empty()
             && self.aggregates.contains_key(&(shop.clone(), aggregate.to_owned()))
