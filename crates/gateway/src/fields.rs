@@ -355,11 +355,6 @@ pub(crate) fn number<T>(
     }
 }
 
-/// The rule of true or false in a query.
-pub(crate) fn truth(value: &str) -> Result<bool, ParseError> {
-    value.parse().map_err(|_| ParseError::new("it", "must be true or false", value))
-}
-
 /// Reads true or false.
 pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<bool> {
     let value = match node {

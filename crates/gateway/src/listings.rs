@@ -18,7 +18,10 @@ use events::{
         command,
     },
 };
-use protocol::{id::Shop, subject::Lane};
+use protocol::{
+    id::{ParseError, Shop},
+    subject::Lane,
+};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,7 +30,7 @@ use crate::{
     bulk::UnknownResult,
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, ListingPath, RequestContext, page_length, query},
-    fields::{self, Fields, Path, code, object, text, truth},
+    fields::{self, Fields, Path, code, object, text},
     openapi::bodies::NewListing,
     precondition::{Precondition, entity_tag, other_version},
     problem::{Code, FieldError, Problem},
@@ -106,13 +109,17 @@ pub(crate) async fn list(
 }
 
 fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (catalog::ListListings, List) {
-    let with_archived = fields.optional("archived", text(truth)).unwrap_or_default();
+    let with_archived = fields.optional("archived", text(archived)).unwrap_or_default();
     let all = catalog::ListListings { with_archived, ..Default::default() };
     let list = List::of(shop, all.clone());
     let after = fields.optional("after", code(|text| list.name(text, ListingKey::parse)));
     let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
     let after = after.map(String::from).unwrap_or_default();
     (catalog::ListListings { after, limit, ..all }, list)
+}
+
+fn archived(value: &str) -> Result<bool, ParseError> {
+    value.parse().map_err(|_| ParseError::new("archived", "must be true or false", value))
 }
 
 /// Shows a listing, archived or not.

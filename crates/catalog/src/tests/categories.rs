@@ -55,8 +55,7 @@ pub(super) fn tables(given: &[Event]) -> Tables {
 fn check(given: &[Event], when: &Input, then: &[Event], result: CategoryResult, version: u64) {
     let mut tables = tables(given);
     let decision = Catalog.decide(&tables, when, NOW);
-    let (Some(Answer::PutCategory(outcome)) | Some(Answer::DeleteCategory(outcome))) =
-        decision.answer
+    let Some(Answer::PutCategory(outcome) | Answer::DeleteCategory(outcome)) = decision.answer
     else {
         panic!("it is answered")
     };
@@ -91,7 +90,13 @@ fn another_title_updates_another_place_moves_and_both_do_both() {
     let given = [created("a"), created("b")];
     let renamed = Category { title: "New".into(), ..at("b") };
     let updated = event(Fact::Updated { before: at("b") }, renamed.clone());
-    check(&given, &put(renamed.clone()), &[updated.clone()], CategoryResult::Changed, 2);
+    check(
+        &given,
+        &put(renamed.clone()),
+        std::slice::from_ref(&updated),
+        CategoryResult::Changed,
+        2,
+    );
     let second = Category { place: 2, ..at("b") };
     let moved = event(Fact::Moved { before: at("b") }, second.clone());
     check(&given, &put(second), &[moved], CategoryResult::Changed, 2);
@@ -133,7 +138,7 @@ fn a_category_with_children_is_not_deleted() {
     let given = [created("a"), created("a/b")];
     check(&given, &delete("a"), &[], CategoryResult::HasChildren, 1);
     let deleted = event(Fact::Deleted, at("a/b"));
-    check(&given, &delete("b"), &[deleted.clone()], CategoryResult::Deleted, 2);
+    check(&given, &delete("b"), std::slice::from_ref(&deleted), CategoryResult::Deleted, 2);
     let given = [created("a"), created("a/b"), deleted.clone()];
     check(&given, &delete("b"), &[], CategoryResult::Unknown, 0);
     check(&given, &delete("a"), &[event(Fact::Deleted, at("a"))], CategoryResult::Deleted, 2);

@@ -93,8 +93,7 @@ fn archive() -> Input {
 fn check(given: &[Event], when: &Input, then: Option<Event>, result: ListingResult, version: u64) {
     let mut tables = tables(given);
     let decision = Catalog.decide(&tables, when, NOW);
-    let (Some(Answer::PutListing(outcome)) | Some(Answer::ArchiveListing(outcome))) =
-        decision.answer
+    let Some(Answer::PutListing(outcome) | Answer::ArchiveListing(outcome)) = decision.answer
     else {
         panic!("it is answered")
     };
