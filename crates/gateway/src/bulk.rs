@@ -22,7 +22,7 @@ pub(crate) use self::{
     options::{MaybeUpload, Results, UploadOptions},
     report::ShortReport,
     section::{LineName, LineOutcome, Mismatch, REJECTED},
-    sending::{Refused, report_deadline},
+    sending::{ReadLine, Refused, report_deadline},
 };
 use self::{
     report::Report,
@@ -76,9 +76,6 @@ pub(crate) trait Upload: Send + 'static {
     fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult>;
 }
 
-/// The lines of a list, each read by itself.
-pub(crate) type ReadLines<U> = Vec<Result<<U as Upload>::Line, Refused<<U as Upload>::Invalid>>>;
-
 /// A service answered with a result that this version of the gateway does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("the service answered with a result that this version does not know")]
@@ -131,7 +128,7 @@ pub(crate) async fn upload<U: Upload>(
 pub(crate) async fn list<U: Upload>(
     state: Arc<AppState>,
     context: RequestContext,
-    lines: ReadLines<U>,
+    lines: Vec<ReadLine<U>>,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(RequestClass::Upload, context.shop.as_str())?;
     let mut lines = lines.into_iter().enumerate().peekable();
@@ -164,7 +161,7 @@ pub(crate) async fn single<U: Upload>(
 pub(crate) fn items<U: Upload>(
     fields: &mut Fields<'_, '_>,
     member: &'static str,
-) -> Option<ReadLines<U>> {
+) -> Option<Vec<ReadLine<U>>> {
     let read = |node: &Node<'_>, path: &Path<'_>, _: &mut Errors| {
         let number = if let Path::Item(_, index) = path { *index } else { 0 };
         let mut errors = Errors::default();
@@ -188,7 +185,7 @@ fn read_chunk<U: Upload>(chunk: &Chunk, invalid: &mut usize, max_reported: usize
         }),
         LineText::Wrong(detail, sent) => Err(refused::<U>(number, &sent, error(detail.to_owned()))),
     };
-    let limit = |(number, mut line): (usize, Result<U::Line, Refused<U::Invalid>>)| {
+    let limit = |(number, mut line): (usize, ReadLine<U>)| {
         if let Err(refused) = &mut line {
             *invalid += 1;
             if *invalid > max_reported {

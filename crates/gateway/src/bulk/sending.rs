@@ -39,13 +39,16 @@ pub(crate) struct Refused<K> {
     pub(crate) kept: Option<K>,
 }
 
+/// A line that was read, or what is wrong with it.
+pub(crate) type ReadLine<U> = Result<<U as Upload>::Line, Refused<<U as Upload>::Invalid>>;
+
 /// Lines that are sent in one command.
 pub(super) struct Batch<U: Upload> {
     /// The number of its first line, which tells the commands of a request apart; `None` when it is the
     /// only one. The same file has the same commands, also when it is sent from a later line on.
     pub(super) part: Option<usize>,
     /// The number of each line, and the line or what is wrong with it.
-    pub(super) lines: Vec<(usize, Result<U::Line, Refused<U::Invalid>>)>,
+    pub(super) lines: Vec<(usize, ReadLine<U>)>,
 }
 
 /// Lines that were not sent because they are wrong, and the names of the others.

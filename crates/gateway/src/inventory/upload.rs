@@ -9,7 +9,7 @@ use events::proto::{
 use protocol::id::ParseError;
 
 use crate::{
-    bulk::{self, LineName, LineOutcome, ReadLines, UnknownResult, Upload},
+    bulk::{self, LineName, LineOutcome, ReadLine, UnknownResult, Upload},
     extract::RequestContext,
     fields::{Errors, Fields, Path, object, text},
     inventory::{
@@ -73,7 +73,7 @@ fn goods_issue_kind(name: &str) -> Result<(), ParseError> {
 /// A JSON body: one stock document or a list.
 pub(super) enum JsonBody<A: Accepted> {
     One(Box<StockDocument>),
-    Many(ReadLines<StockUpload<A>>),
+    Many(Vec<ReadLine<StockUpload<A>>>),
 }
 
 pub(super) fn json_body<A: Accepted>(

@@ -1,5 +1,7 @@
 //! Lines that are no stock lines: they are kept, mended by what is sent again, and dropped.
 
+use std::slice::from_ref;
+
 use StockResult::{Applied, Duplicate, Invalid, UnknownSku};
 
 use super::{
@@ -92,13 +94,13 @@ fn kept(state: &State) -> Vec<(u64, Rejected, u64)> {
 fn a_line_that_is_none_is_kept_and_has_come() {
     let mut state = catalogue();
     let line = wrong("D1", 7, "A");
-    check(&mut state, &only(&[line.clone()]), &[], &[rejected(&[of_invalid(1, &line)])]);
+    check(&mut state, &only(from_ref(&line)), &[], &[rejected(&[of_invalid(1, &line)])]);
     assert_eq!(kept(&state), [(1, Rejected::Invalid(line.clone()), 1)]);
     let row = state.connectors.get(&erp()).expect("is known");
     assert_eq!((row.rejected, row.arrivals.largest, row.heard), (1, Some(at(7)), NOW.millis()));
     // Again, with another error: it is the same line.
     let again = InvalidLine { upload_line: 9, ..line };
-    check(&mut state, &only(&[again.clone()]), &[], &[rejected(&[of_invalid(1, &again)])]);
+    check(&mut state, &only(from_ref(&again)), &[], &[rejected(&[of_invalid(1, &again)])]);
     assert_eq!(kept(&state), [(1, Rejected::Invalid(again), 2)]);
 }
 
@@ -131,7 +133,7 @@ fn a_line_that_is_sent_again_correct_closes_the_rejection() {
         let line = wrong("D1", 1, sku);
         fold(&mut state, &rejected(&[of_invalid(1, &line)]));
         let other = count("A", "D2", 2, 3);
-        check(&mut state, &record(&[other.clone()]), &[Applied], &[event(other, 3)]);
+        check(&mut state, &record(from_ref(&other)), &[Applied], &[event(other, 3)]);
         assert_eq!(kept(&state).len(), 1, "another document mends nothing");
         let right = count("A", "D1", 3, 5);
         let then = [event(right.clone(), 5), closed(&[1], RejectionOutcome::Resent)];
@@ -143,7 +145,7 @@ fn a_line_that_is_sent_again_correct_closes_the_rejection() {
     let line = wrong("D1", 1, "B");
     fold(&mut state, &rejected(&[of_invalid(1, &line)]));
     let other = count("A", "D1", 2, 3);
-    check(&mut state, &record(&[other.clone()]), &[Applied], &[event(other, 3)]);
+    check(&mut state, &record(from_ref(&other)), &[Applied], &[event(other, 3)]);
     assert_eq!(kept(&state).len(), 1);
 }
 
@@ -153,7 +155,7 @@ fn a_line_that_is_mended_and_rejected_for_another_reason_keeps_its_number() {
     let (line, right) = (wrong("D1", 1, "X"), count("X", "D1", 1, 5));
     fold(&mut state, &rejected(&[of_invalid(1, &line)]));
     let then = [rejected(&[of_line(1, &right, UnknownSku)])];
-    check(&mut state, &record(&[right.clone()]), &[UnknownSku], &then);
+    check(&mut state, &record(from_ref(&right)), &[UnknownSku], &then);
     assert_eq!(kept(&state), [(1, Rejected::Line(right.clone(), UnknownSku), 2)]);
     // Its name as an invalid one is free: the next is another rejection, and both are closed together.
     let then = [rejected(&[of_invalid(2, &line)])];
@@ -170,12 +172,12 @@ fn lines_of_one_command_count_in_the_order_in_which_they_were_sent() {
     let right = count("A", "D1", 1, 5);
     // It is wrong, and then right: nothing is left to be done.
     let mut state = catalogue();
-    let when = mixed(&[right.clone()], &[(0, line.clone())]);
+    let when = mixed(from_ref(&right), &[(0, line.clone())]);
     check(&mut state, &when, &[Applied], &[event(right.clone(), 5)]);
     assert_eq!(kept(&state), []);
     // It is right, and then wrong.
     let mut state = catalogue();
-    let when = mixed(&[right.clone()], &[(1, line.clone())]);
+    let when = mixed(from_ref(&right), &[(1, line.clone())]);
     let then = [event(right.clone(), 5), rejected(&[of_invalid(1, &line)])];
     check(&mut state, &when, &[Applied], &then);
     // It was wrong before, is right, and then wrong again: that is another rejection.
@@ -210,7 +212,7 @@ fn an_invalid_line_cannot_be_tried_again_and_can_be_dropped() {
     decision.events.iter().for_each(|event| std::mem::drop(fold(&mut state, event)));
     assert_eq!(kept(&state).len(), 1);
     // Its name is free: sent again, it is rejected anew.
-    check(&mut state, &only(&[line.clone()]), &[], &[rejected(&[of_invalid(3, &line)])]);
+    check(&mut state, &only(from_ref(&line)), &[], &[rejected(&[of_invalid(3, &line)])]);
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn rejections_are_the_same_with_all_rows_in_memory_and_with_none() {
         mixed(&[count("X", "D2", 2, 1)], &invalid),
         mixed(&[count("X", "D3", 3, 1)], &[(0, wrong("D2", 2, "X")), (1, unnamed("?"))]),
         record(&[count("B", "D3", 3, 2)]),
-        mixed(&[right.clone()], &[(1, named)]),
+        mixed(from_ref(&right), &[(1, named)]),
         record(&[right]),
     ];
     let (mut in_memory, mut evicted) = (catalogue(), Documents::default());
