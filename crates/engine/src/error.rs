@@ -346,6 +346,7 @@ impl Error {
             | Self::Drift { .. }
             | Self::Definitions(_)
             | Self::Refused(_)
+            | Self::ReplicaPosition { .. }
             | Self::Server { .. }
             | Self::Stopped(_) => RestartCause::Broker,
         }

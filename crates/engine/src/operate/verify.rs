@@ -14,6 +14,7 @@ use crate::{
     operate::rebuild::Scratch,
     projection::{
         database::Database,
+        fold,
         positions::{LOG, Positions},
         recover, store,
     },
@@ -109,7 +110,7 @@ impl Engine {
             let (service, position) = (S::NAME, positions.sequence(source));
             let info = info(self.context(), &stream).await?;
             let last = info.state.last_sequence;
-            let is_replica = store::is_replica::<S>(source);
+            let is_replica = fold::is_replica::<S>(source);
             if position > last {
                 return Err(Error::PositionBeyondEnd {
                     service,

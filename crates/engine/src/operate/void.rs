@@ -16,8 +16,8 @@ use crate::{
         streams,
     },
     projection::{
+        fold::is_replica,
         recover,
-        store::is_replica,
         voided::{VoidedMessages, sha256},
     },
     service::envelope::{self, Contents, new_event_id},

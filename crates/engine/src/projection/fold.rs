@@ -192,7 +192,7 @@ impl<S: Service> Projection<S> {
     /// log.
     pub(crate) fn is_fenced(&self) -> bool {
         self.positions.iter().all(|(source, position)| {
-            source == LOG || feeds_replica::<S>(source) || *position == self.fenced.position(source)
+            source == LOG || is_replica::<S>(source) || *position == self.fenced.position(source)
         })
     }
 
@@ -296,7 +296,7 @@ impl<S: Service> Projection<S> {
                 self.pending.forgotten = Some(forgotten.before);
             }
             // A replica is read from the beginning, whatever somebody once recorded.
-            Kind::PositionReset(reset) if feeds_replica::<S>(&reset.source) => {}
+            Kind::PositionReset(reset) if is_replica::<S>(&reset.source) => {}
             Kind::PositionReset(reset) => {
                 let positions =
                     self.pending.positions.get_or_insert_with(|| self.positions.clone());
@@ -383,7 +383,7 @@ impl<S: Service> Projection<S> {
 }
 
 /// Whether a source only feeds a replica, so that its position is in no log.
-fn feeds_replica<S: Service>(name: &str) -> bool {
+pub(crate) fn is_replica<S: Service>(name: &str) -> bool {
     S::SOURCES.iter().any(|source| source.replica && source.service == name)
 }
 

@@ -327,11 +327,6 @@ async fn save_days(
     Ok(())
 }
 
-/// Whether a source only feeds a replica.
-pub(crate) fn is_replica<S: Service>(source: &str) -> bool {
-    S::SOURCES.iter().any(|known| known.replica && known.service == source)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{str::FromStr, sync::Arc, time::Instant};

@@ -8,7 +8,7 @@ use crate::{
         headers::POSITIONS,
         publish::{MAX_BATCH, MAX_SINGLES, Outgoing},
     },
-    projection::{positions::LOG, store::is_replica},
+    projection::{fold::is_replica, positions::LOG},
     worker::inputs::Input,
 };
 

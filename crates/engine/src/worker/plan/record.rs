@@ -12,8 +12,7 @@ use crate::{
     jetstream::{publish::Outgoing, streams::MAX_INPUT_BYTES},
     projection::{
         engine_rows::AnswerRow,
-        fold::{FoldError, implied_answer, panic_text},
-        store::is_replica,
+        fold::{FoldError, implied_answer, is_replica, panic_text},
     },
     service::envelope::{self, Contents, new_event_id},
     worker::{
