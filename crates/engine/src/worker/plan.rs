@@ -24,8 +24,7 @@ use crate::{
     metrics::PartitionMetrics,
     projection::{
         engine_rows::AnswerRow,
-        fold::{Changes, Projection, panic_text},
-        store::is_replica,
+        fold::{Changes, Projection, is_replica, panic_text},
     },
     worker::{
         inputs::{Content, Input, merge},
