@@ -19,6 +19,7 @@ mod sent;
 mod slots;
 mod target;
 mod turns;
+mod under_way;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,6 +42,7 @@ use self::{
     sent::{RequestRecord, Sent},
     slots::Slots,
     target::Target,
+    under_way::UnderWay,
 };
 use crate::{
     Notify, Settings, SetupError,
@@ -79,6 +81,8 @@ pub(crate) struct DeliveryContext {
     user_agent: Arc<str>,
     lanes: Arc<Lanes>,
     slots: Arc<Slots>,
+    /// Which deliveries have a request under way.
+    pub(crate) under_way: Arc<UnderWay>,
 }
 
 impl std::fmt::Debug for DeliveryContext {
@@ -100,6 +104,7 @@ impl DeliveryContext {
             user_agent: policy.user_agent.as_str().into(),
             slots: Slots::new(MAX_REQUESTS),
             lanes: Arc::default(),
+            under_way: Arc::default(),
             policy,
             keys,
             client,
@@ -351,7 +356,9 @@ impl Sending<'_> {
         let (outside, target) = (self.outside.clone(), target.clone());
         let settings_version = self.endpoint.settings_version;
         let shop = self.operation.shop.clone();
-        let delivery = Delivery { shop, seq, service, event, rendering, attempts, asked_by };
+        let endpoint_id = self.id.clone();
+        let delivery =
+            Delivery { shop, endpoint_id, seq, service, event, rendering, attempts, asked_by };
         let mut made = RequestRecord {
             number: attempts + 1,
             at: now,
@@ -382,6 +389,7 @@ impl Sending<'_> {
 /// A delivery that is sent.
 struct Delivery {
     shop: Shop,
+    endpoint_id: String,
     seq: u64,
     service: Arc<str>,
     event: Bytes,

@@ -4,7 +4,7 @@ mod deliveries;
 mod ids;
 pub(crate) mod rows;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::{Queries, QueryError, Revision, StoreError, documents};
 use events::{questions::first, type_filter::TypeFilter, webhooks::is_mail_endpoint};
@@ -232,7 +232,9 @@ impl Queries for Notify {
             Question::Deliveries { range, state, filter, limit } => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
                 let limit = if limit == 0 { DEFAULT_PAGE } else { limit.min(MAX_PAGE) };
-                let wanted = Wanted { state: state.as_deref(), filter: filter.as_ref(), limit };
+                let (state, filter) = (state.as_deref(), filter.as_ref());
+                let in_flight = &self.in_flight(shop, &range.id);
+                let wanted = Wanted { state, filter, limit, in_flight };
                 let found = page(db, shop, &endpoint, &range, wanted).await?;
                 let (mut deliveries, next) = found;
                 self.add_event_ids(shop, &mut deliveries).await?;
@@ -242,7 +244,8 @@ impl Queries for Notify {
                 let Some(endpoint) = endpoint(db, shop, &id).await? else { return Ok(None) };
                 let Some(row) = run_with(db, shop, &id, seq).await? else { return Ok(None) };
                 let failures = failures(db, shop, &id, seq, seq).await?;
-                let found = delivery(&endpoint, &row, seq, failures.first());
+                let in_flight = self.in_flight(shop, &id);
+                let found = delivery(&endpoint, &row, seq, failures.first(), &in_flight);
                 let Some(mut found) = found else { return Ok(None) };
                 self.add_event_ids(shop, std::slice::from_mut(&mut found)).await?;
                 let attempts = self.attempts(shop, &id, seq).await?;
@@ -256,7 +259,8 @@ impl Queries for Notify {
             }
             Question::Proof(range) => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
-                let mut proof = proof(db, shop, &endpoint, range).await?;
+                let in_flight = self.in_flight(shop, &range.id);
+                let mut proof = proof(db, shop, &endpoint, range, &in_flight).await?;
                 self.add_event_ids(shop, &mut proof.open).await?;
                 Ok(Some(Found::Proof(proof)))
             }
@@ -272,6 +276,11 @@ impl Notify {
             endpoint.secrets.retain(|it| it.expires_at.is_none_or(|expires| now < expires));
         }
         endpoint
+    }
+
+    /// The deliveries of an endpoint that have a request under way: who answers is who sends.
+    fn in_flight(&self, shop: &Shop, id: &str) -> BTreeSet<u64> {
+        self.outside.as_ref().map_or_else(BTreeSet::new, |outside| outside.under_way.of(shop, id))
     }
 
     async fn pace(

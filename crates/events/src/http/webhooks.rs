@@ -206,7 +206,7 @@ pub struct DeliveryView {
     pub stream: String,
     /// The position of the event in its log.
     pub position: u64,
-    /// `pending`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or `aborted`.
+    /// `pending`, `in_flight`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or `aborted`.
     pub state: String,
     /// How many attempts have failed.
     pub failed_attempts: u32,

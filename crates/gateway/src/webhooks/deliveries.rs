@@ -36,8 +36,16 @@ use crate::{
 };
 
 /// The states of deliveries, by name.
-const STATES: [&str; 7] =
-    ["pending", "retry_at", "delivered", "exhausted", "held", "held_behind", "aborted"];
+const STATES: [&str; 8] = [
+    "pending",
+    "in_flight",
+    "retry_at",
+    "delivered",
+    "exhausted",
+    "held",
+    "held_behind",
+    "aborted",
+];
 
 /// Which deliveries a client asks for.
 #[derive(Debug, IntoParams)]
@@ -53,10 +61,11 @@ pub(crate) struct DeliveryPage {
     to: u64,
     /// Only those that were scheduled at this time or later.
     since: Option<Timestamp>,
-    /// Only those in this state: `pending`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or `aborted`.
+    /// Only those in this state: `pending`, `in_flight`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or
+    /// `aborted`.
     #[param(
         required = false,
-        pattern = "^(pending|retry_at|delivered|exhausted|held|held_behind|aborted)$"
+        pattern = "^(pending|in_flight|retry_at|delivered|exhausted|held|held_behind|aborted)$"
     )]
     state: String,
     /// Only those of events of this type, such as `order.paid`, `order.*` or `*`.
@@ -124,7 +133,8 @@ pub(crate) fn path_seq(text: &str) -> Result<u64, ParseError> {
 }
 
 fn state(text: &str) -> Result<String, ParseError> {
-    let rule = "must be pending, retry_at, delivered, exhausted, held, held_behind or aborted";
+    let rule =
+        "must be pending, in_flight, retry_at, delivered, exhausted, held, held_behind or aborted";
     let error = || ParseError::new("state", rule, text);
     STATES.contains(&text).then(|| text.to_owned()).ok_or_else(error)
 }

@@ -55,6 +55,8 @@ impl Target {
         match self {
             Self::Webhook(target) => {
                 let _slot = outside.slots.take(&delivery.shop, !delivery.is_first()).await;
+                let Delivery { shop, endpoint_id, seq, .. } = delivery;
+                let _under_way = outside.under_way.begin(shop, endpoint_id, *seq);
                 made.at = outside.clock.now();
                 let reply = target.send(outside, delivery, made).await;
                 metrics::attempted(reply.error, reply.latency);

@@ -1,6 +1,6 @@
 //! Deliveries to an endpoint: a page of them, and what became of all between two numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::StoreError;
 use events::type_filter::TypeFilter;
@@ -16,6 +16,8 @@ use crate::domain::{
     rows::{FailureRow, FailureState, RunRow},
 };
 
+/// The state of a delivery that waits by what is recorded, and has a request under way.
+const IN_FLIGHT: &str = "in_flight";
 /// The most deliveries that are looked at for one page of those that match a filter.
 const MAX_SCANNED: u64 = 20_000;
 
@@ -25,6 +27,8 @@ pub(super) struct Wanted<'a> {
     pub(super) state: Option<&'a str>,
     pub(super) filter: Option<&'a TypeFilter>,
     pub(super) limit: u32,
+    /// Those that have a request under way.
+    pub(super) in_flight: &'a BTreeSet<u64>,
 }
 
 /// A page of deliveries, and from where the list goes on.
@@ -43,12 +47,18 @@ pub(super) async fn page(
         if found.len() >= wanted.limit as usize || next - first >= MAX_SCANNED {
             return Ok((found, next));
         }
+        if wanted.state == Some(IN_FLIGHT) {
+            // These are known: no other is looked at.
+            let Some(first) = wanted.in_flight.range(next..=to).next() else { break };
+            next = *first;
+        }
         let Some(row) = run_with(db, shop, &range.id, next).await? else { break };
         let until = row.run.last().min(to).min(next + u64::from(MAX_PAGE) - 1);
         let failures = failures(db, shop, &range.id, next, until).await?;
         for seq in next..=until {
             let failure = failures.iter().find(|failure| failure.seq == seq);
-            let Some(delivery) = delivery(endpoint, &row, seq, failure) else { continue };
+            let delivery = delivery(endpoint, &row, seq, failure, wanted.in_flight);
+            let Some(delivery) = delivery else { continue };
             let is_wanted = wanted.state.is_none_or(|state| state == delivery.state)
                 && wanted.filter.is_none_or(|filter| filter.matches(&delivery.event_type));
             if is_wanted && found.len() < wanted.limit as usize {
@@ -68,13 +78,18 @@ pub(super) fn delivery(
     row: &RunRow,
     seq: u64,
     failure: Option<&FailureRow>,
+    in_flight: &BTreeSet<u64>,
 ) -> Option<Delivery> {
     let ledger = &endpoint.ledger;
     let state = match failure {
         Some(failure) if failure.was_delivered => "delivered",
+        Some(FailureRow { state: FailureState::Retry { .. }, .. }) if in_flight.contains(&seq) => {
+            IN_FLIGHT
+        }
         Some(failure) => failure.state.as_str(),
         None if ledger.attempted.contains(seq) => "delivered",
         None if ledger.held.contains(seq) || endpoint.disabled.is_some() => "held",
+        None if in_flight.contains(&seq) => IN_FLIGHT,
         None => "pending",
     };
     let mut index = seq - row.run.first;
@@ -107,6 +122,7 @@ pub(super) async fn proof(
     shop: &Shop,
     endpoint: &Endpoint,
     range: Range,
+    in_flight: &BTreeSet<u64>,
 ) -> Result<Proof, StoreError> {
     let ledger = &endpoint.ledger;
     let to = if range.to == 0 { ledger.last_seq } else { range.to.min(ledger.last_seq) };
@@ -136,7 +152,8 @@ pub(super) async fn proof(
         if row.as_ref().is_none_or(|row| row.run.last() < seq || seq < row.run.first) {
             row = run_with(db, shop, &range.id, seq).await?;
         }
-        let found = row.as_ref().and_then(|row| delivery(endpoint, row, seq, rows.get(&seq)));
+        let shown = |row: &RunRow| delivery(endpoint, row, seq, rows.get(&seq), in_flight);
+        let found = row.as_ref().and_then(shown);
         open.extend(found);
     }
     Ok(Proof {
@@ -234,16 +251,20 @@ mod tests {
 
         let range = Range { id: "ep".to_owned(), from: 0, to: 0 };
         let endpoint = endpoint(ledger);
-        let found = proof(&pool, &shop, &endpoint, range).await.expect("is read");
+        let in_flight = &BTreeSet::from([1, 4, 8]);
+        let found = proof(&pool, &shop, &endpoint, range, in_flight).await.expect("is read");
         assert_eq!((found.matched, found.sent, found.delivered), (9, 5, 3));
         let open: Vec<_> = found.open.iter().map(|delivery| delivery.seq).collect();
         assert_eq!(open, [1, 2, 5, 6, 7, 8]);
         assert!(!found.has_more);
-        let (state, filter) = (Some("delivered"), None);
-        let (range, wanted) =
-            (Range { id: "ep".to_owned(), from: 0, to: 0 }, Wanted { state, filter, limit: 9 });
+        let range = Range { id: "ep".to_owned(), from: 0, to: 0 };
+        let wanted = Wanted { state: Some("delivered"), filter: None, limit: 9, in_flight };
         let (delivered, _) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
         let delivered: Vec<_> = delivered.iter().map(|it| (it.seq, it.failed_attempts)).collect();
         assert_eq!(delivered, [(3, 9), (4, 0), (9, 9)]);
+        // What was delivered or has come to its end is not said to be under way.
+        let wanted = Wanted { state: Some("in_flight"), ..wanted };
+        let (under_way, _) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
+        assert_eq!(under_way.iter().map(|it| it.seq).collect::<Vec<_>>(), [8]);
     }
 }

@@ -1,18 +1,20 @@
 //! How attempts went, as people look them up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use events::proto::{self, notify};
 use prost::Message as _;
 use testkit::{Behaviour, Db, DnsServer, eventually};
+use tokio::sync::Semaphore;
 use webhook_http::Policy;
 
-use crate::rig::{Rig, Running, policy, sealed, settings};
+use crate::rig::{Rig, Running, policy, sealed, seq_of, settings};
 
 testkit::on_both_databases!(
     each_attempt_is_recorded_beside_the_log,
     what_is_not_recorded_is_delivered_all_the_same,
     what_a_private_name_resolves_to_is_in_no_record,
+    a_delivery_whose_request_is_under_way_is_in_flight,
 );
 
 /// The records of attempts, as they are stored.
@@ -126,4 +128,39 @@ async fn what_a_private_name_resolves_to_is_in_no_record(db: Db) {
         assert!(!holds(&record, PRIVATE));
     }
     running.stop().await;
+}
+
+async fn a_delivery_whose_request_is_under_way_is_in_flight(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    let permits = Arc::new(Semaphore::new(0));
+    let hangs = permits.clone();
+    rig.receiver.behave(Behaviour::by(move |request| match seq_of(&request.body) {
+        2 => Behaviour::Permitted(hangs.clone()),
+        _ => Behaviour::status(204),
+    }));
+    rig.publish(&[("paid", "1"), ("paid", "2"), ("paid", "3")]).await;
+    let in_flight = async |running: &Running| {
+        let deliveries = running.deliveries("ep", "in_flight").await;
+        deliveries.iter().map(|delivery| delivery.endpoint_seq).collect::<Vec<_>>()
+    };
+    eventually("the others are delivered", async || running.endpoint("ep").await.delivered == 2)
+        .await;
+    assert_eq!(in_flight(&running).await, [2]);
+    let state = running.delivery("ep", 2).await.delivery.expect("it is shown").state;
+    assert_eq!(
+        (&*state, running.proof("ep").await.open[0].state.as_str()),
+        ("in_flight", "in_flight")
+    );
+    assert_eq!(running.endpoint("ep").await.pending, 1);
+    // Another process makes the request once more.
+    running.kill().await;
+    let running = Running::start(&rig).await;
+    eventually("it is under way again", async || in_flight(&running).await == [2]).await;
+    permits.add_permits(2);
+    eventually("it is delivered", async || running.endpoint("ep").await.delivered == 3).await;
+    assert!(in_flight(&running).await.is_empty());
+    running.stop().await;
+    rig.verify().await;
 }

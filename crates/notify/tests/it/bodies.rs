@@ -85,7 +85,7 @@ async fn a_proof_names_what_is_open_and_counts_what_was_on_its_way(db: Db) {
         "the second was never sent"
     );
     let states: Vec<_> = proof.open.iter().map(|it| (it.endpoint_seq, it.state.as_str())).collect();
-    assert_eq!(states, [(1, "pending"), (2, "aborted"), (3, "pending")]);
+    assert_eq!(states, [(1, "in_flight"), (2, "aborted"), (3, "pending")]);
 
     // A process that knows no event from memory reads the ids from the log.
     running.kill().await;

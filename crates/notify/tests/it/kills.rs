@@ -31,7 +31,7 @@ async fn are_reached(running: &Running) -> bool {
         ("behind", ["retry_at", "held_behind"]),
         ("exhausted", ["exhausted", "exhausted"]),
         ("aborted", ["aborted", "aborted"]),
-        ("hangs", ["pending", "pending"]),
+        ("hangs", ["in_flight", "pending"]),
     ];
     for (id, expected) in expected {
         if states(running, id).await != expected {

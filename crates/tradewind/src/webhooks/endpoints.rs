@@ -108,7 +108,8 @@ pub(crate) struct Deliveries {
 /// What is listed of deliveries.
 #[derive(Debug, Args)]
 pub(crate) struct ListedDeliveries {
-    /// Those in this state: pending, `retry_at`, delivered, exhausted, held, `held_behind`, aborted
+    /// Those in this state: pending, `in_flight`, `retry_at`, delivered, exhausted, held, `held_behind`,
+    /// aborted
     #[arg(long)]
     state: Option<String>,
     /// Those of events of this type, such as order.*
