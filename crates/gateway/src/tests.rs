@@ -137,13 +137,14 @@ async fn a_suspended_shop_is_refused_on_every_route_below_it() {
         ShopFacts { suspended: true, ..ShopFacts::default() },
         tokio::time::Instant::now(),
     );
+    let routes = routes(state);
     for (method, path) in operations_of_shop() {
         // The shop itself can be looked at, changed and resumed, and what became of that be followed.
         if ["", "/suspend", "/resume"].contains(&path.as_str()) || path.starts_with("/commands/") {
             continue;
         }
         let request = request(&method, &format!("/v1/shops/acme{path}"), "{}");
-        let (status, _, document) = answer_of(routes(state.clone()), request).await;
+        let (status, _, document) = answer_of(routes.clone(), request).await;
         let refused = (status.as_u16(), &document["code"]);
         assert_eq!(refused, (403, &"shop_suspended".into()), "{method} {path}");
     }

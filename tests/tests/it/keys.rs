@@ -371,7 +371,7 @@ async fn a_command_is_followed_with_the_key_that_sent_it() {
     let of_orders = with("orders").await;
     for (scope, path, body, service) in [
         ("orders", "orders", order("MUG", 1, "card"), "order"),
-        ("erp", "inventory", json!({"lines": [adjustment]}), "inventory"),
+        ("erp", "inventory", adjustment, "inventory"),
         ("webhooks", "webhook-endpoints", endpoint, "notify"),
         ("admin", "suspend", json!({}), "shop"),
     ] {

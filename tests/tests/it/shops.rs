@@ -169,8 +169,9 @@ async fn settings_that_a_client_has_seen_count_at_every_gateway() {
     for (number, basis) in ["excluded", "included", "excluded"].into_iter().enumerate() {
         // The other gateway knows the shop as it is before.
         other.get::<Value>("products/MUG").await.expect("it is there");
-        let put = api.request(Method::PUT, "").json(&json!({"tax_basis": basis}));
-        let put = api.send(put).await.expect("it is answered");
+        let path = format!("shops/{}", tests::SHOP);
+        let put = api.request_to_api(Method::PUT, &path).expect("a path");
+        let put = api.send(put.json(&json!({"tax_basis": basis}))).await.expect("it is answered");
         assert_eq!((put.status.as_u16(), &put.body["result"]), (200, &json!("changed")));
         let last = put.position.iter().find(|(service, ..)| *service == "shop");
         let seen = format!("shop.0={}", last.expect("a position of the shops").2);
