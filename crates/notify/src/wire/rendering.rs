@@ -4,6 +4,8 @@
 //! scheduled before is written by its own version for ever.
 
 mod link;
+#[cfg(test)]
+mod recorded;
 
 use std::io::{self, Write};
 
