@@ -147,7 +147,7 @@ pub fn answered_command(event: &proto::Event) -> Option<(&str, bool)> {
     Some((&cause.id, true))
 }
 
-/// The services that take commands.
+/// The services that take commands, in the order of their names.
 pub const COMMANDED_SERVICES: [&str; 6] =
     ["catalog", "inventory", "notify", "order", "payment", "shop"];
 
@@ -240,7 +240,29 @@ impl TryFrom<proto::Command> for OutgoingCommand {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+
     use super::*;
+
+    #[test]
+    fn the_services_that_take_commands_are_those_of_the_commands_in_the_contract() {
+        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("it decodes");
+        let command = pool.get_message_by_name("tradewind.commands.v1.Command");
+        let command = command.expect("the contract has commands");
+        let body = command.oneofs().find(|oneof| oneof.name() == "body").expect("it has a body");
+        let mut services = BTreeSet::new();
+        for field in body.fields() {
+            let mut message = DynamicMessage::new(command.clone());
+            message.set_field(&field, Value::default_value_for_field(&field));
+            let message: proto::Command = message.transcode_to().expect("it is a command");
+            let (service, name) = command_name(&message.body.expect("it has one"));
+            assert_eq!(name, field.name());
+            services.insert(service);
+        }
+        assert_eq!(services.into_iter().collect::<Vec<_>>(), COMMANDED_SERVICES);
+    }
 
     #[test]
     fn the_awaited_events_bear_their_names() {
