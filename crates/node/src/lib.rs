@@ -12,6 +12,7 @@
 pub mod data_folder;
 pub mod embedded;
 mod engine_config;
+mod job;
 pub mod nats_users;
 pub mod program;
 pub mod readiness;

@@ -10,7 +10,7 @@ use engine::{Engine, Operator, Rebuilt, Verified, metrics::Metric};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::{job, settings::Settings};
 
 /// All services, in the order in which they are run and shown.
 pub static SERVICES: [Service; 6] = [
@@ -54,10 +54,12 @@ pub static SERVICES: [Service; 6] = [
         Box::pin(async move {
             let payments = payment::service(&settings).await?;
             let (client, clock) = (engine.client(), engine.config().clock.clone());
-            let job = payments.service().clone().reconcile(client, clock, reconciling);
+            let reconciler = payments.service().clone();
+            let reconcile =
+                || reconciler.clone().reconcile(client.clone(), clock.clone(), reconciling);
             tokio::select! {
                 ended = engine.run(payments, shutdown) => Ok(ended?),
-                () = job => Ok(()),
+                () = job::keep_up("the reconciliation of payments", reconcile) => Ok(()),
             }
         })
     }),
