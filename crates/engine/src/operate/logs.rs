@@ -114,11 +114,7 @@ impl Engine {
         Ok(read)
     }
 
-    async fn read_stream(
-        &self,
-        stream: &str,
-        reader: &'static str,
-    ) -> Result<Chunks, Error> {
+    async fn read_stream(&self, stream: &str, reader: &'static str) -> Result<Chunks, Error> {
         let end = last_sequence(self.context(), stream).await?;
         let selection = Selection { starts_at_first: true, ..Selection::new(stream, Vec::new()) };
         Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))

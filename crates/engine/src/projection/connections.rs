@@ -72,9 +72,13 @@ async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
 /// journal.
 fn sqlite_settings(access: Access) -> String {
     let (writing, cache_kib) = match access {
-        Access::Write => ("pragma journal_mode = wal; pragma synchronous = normal", SQLITE_CACHE_KIB),
+        Access::Write => {
+            ("pragma journal_mode = wal; pragma synchronous = normal", SQLITE_CACHE_KIB)
+        }
         Access::Read => ("pragma query_only = on", SQLITE_CACHE_KIB),
-        Access::Scratch => ("pragma journal_mode = off; pragma synchronous = off", SCRATCH_CACHE_KIB),
+        Access::Scratch => {
+            ("pragma journal_mode = off; pragma synchronous = off", SCRATCH_CACHE_KIB)
+        }
     };
     format!(
         "{writing}; pragma busy_timeout = {}; pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; \

@@ -1,11 +1,12 @@
 //! A position beyond the end of its stream is named with both numbers, and an operator resolves it.
 
+use async_nats::HeaderMap;
 use engine::{Engine, Error, Operator, PartitionState, Remedy};
 use prost::Message;
 use protocol::{
     id::{CommandId, Shop},
     proto::{self, engine_event::Kind},
-    subject::Lane,
+    subject::{Lane, POSITIONS_HEADER},
 };
 use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
@@ -56,8 +57,8 @@ async fn await_prices(rig: &Rig, items: &[&str]) {
     .await;
 }
 
-fn priced(price: i64) -> Body {
-    Body::Priced(Price { price })
+fn priced(item: &str, price: i64) -> Body {
+    Body::Priced(Price { item: item.to_owned(), price })
 }
 
 async fn reset(engine: &Engine) {
@@ -182,13 +183,15 @@ async fn the_position_of_a_replica_is_not_reset(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let running = Running::start_claimed(&engine, &Ledger::default());
-    rig.write_event("tea", priced(5)).await;
-    let last = rig.write_event("milk", priced(2)).await;
+    // As soon as it answers, the tables are there.
+    send(&engine.client(), deposit("A", 1)).await;
+    rig.write_event("tea", priced("tea", 5)).await;
+    let last = rig.write_event("milk", priced("milk", 2)).await;
     await_prices(&rig, &["milk", "tea"]).await;
     let refused = OPERATOR.reset_position(&engine, 0, TARIFF, last, "a mistake").await;
     let Err(error @ Error::ReplicaPosition { .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(error.remedy(), Some(Remedy::RebuildReplica { service: ACCOUNT }));
-    assert_eq!(rig.log().await.len(), 0);
+    assert_eq!(rig.log().await.len(), 1);
     running.stop().await;
 
     // An older version recorded it all the same.
@@ -200,14 +203,17 @@ async fn the_position_of_a_replica_is_not_reset(db: Db) {
     let event = Event {
         id: CommandId::from_key(&shop(), "reset").to_string(),
         shop: Shop::unknown().to_string(),
-        aggregate_id: "position_reset:0-1".to_owned(),
+        aggregate_id: "position_reset:0-2".to_owned(),
         aggregate_version: 1,
-        position: 1,
+        position: 2,
+        time: Some(prost_types::Timestamp::default()),
         body: Some(Body::Engine(proto::EngineEvent { kind: Some(reset) })),
         ..Default::default()
     };
+    let mut headers = HeaderMap::new();
+    headers.insert(POSITIONS_HEADER, "");
     let subject = "engine.account.0.position_reset";
-    rig.write(subject, "position_reset:0-1", event.encode_to_vec()).await;
+    rig.write_with(subject, headers, event.encode_to_vec()).await;
     OPERATOR.rebuild(&engine).await.expect("it can be rebuilt");
     await_prices(&rig, &["milk", "tea"]).await;
     rig.check(&engine).await;
@@ -218,7 +224,8 @@ async fn a_replica_of_a_log_that_was_created_anew_is_read_anew_by_a_rebuild(db: 
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let running = Running::start_claimed(&engine, &Ledger::default());
-    rig.write_event("tea", priced(5)).await;
+    send(&engine.client(), deposit("A", 1)).await;
+    rig.write_event("tea", priced("tea", 5)).await;
     await_prices(&rig, &["tea"]).await;
     rig.create_anew("TARIFF-0").await;
     eventually("the partition is named, with the way on", async || {
@@ -234,7 +241,7 @@ async fn a_replica_of_a_log_that_was_created_anew_is_read_anew_by_a_rebuild(db: 
     // A busy machine may answer later than an operator waits.
     eventually("it is rebuilt", async || OPERATOR.rebuild(&operators).await.is_ok()).await;
     await_prices(&rig, &[]).await;
-    send(&engine.client(), deposit("A", 1)).await;
+    send(&engine.client(), deposit("A", 2)).await;
     running.stop().await;
     rig.check(&engine).await;
 }
