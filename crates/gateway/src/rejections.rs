@@ -366,8 +366,8 @@ impl Report {
         handled: Result<Handled, Problem>,
     ) -> Result<(), Problem> {
         let (result, detail, url) = match handled {
-            Ok(Handled::Results { results, replayed }) => {
-                self.results.extend(results);
+            Ok(Handled::Results { results: of_each, replayed }) => {
+                self.results.extend(of_each);
                 self.is_replayed &= replayed;
                 return Ok(());
             }

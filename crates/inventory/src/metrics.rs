@@ -39,8 +39,10 @@ impl MeasuredConnectors {
         now: BTreeSet<ConnectorLabels>,
     ) -> BTreeSet<ConnectorLabels> {
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = measured.insert(partition, now.clone()).unwrap_or_default();
-        &before - &now
+        let before = measured.remove(&partition).unwrap_or_default();
+        let gone = &before - &now;
+        measured.insert(partition, now);
+        gone
     }
 }
 
