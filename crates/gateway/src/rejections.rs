@@ -332,8 +332,8 @@ async fn all(
     }
     // What was not sent is on the next page.
     let next = match ids.get(..report.results.len()) {
-        Some([.., last]) if report.results.len() < ids.len() => {
-            Some(list.cursor(&last.to_string()))
+        Some([.., handled]) if report.results.len() < ids.len() => {
+            Some(list.cursor(&handled.to_string()))
         }
         _ => next,
     };
