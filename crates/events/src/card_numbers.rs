@@ -11,6 +11,10 @@ const MAX_DIGITS: usize = 19;
 const MIN_DIGITS: usize = 13;
 /// The most digits of a group, in a number that is written in groups. A UUID has longer ones.
 const MAX_GROUP_DIGITS: usize = 6;
+/// The most digits of a telephone number, with the code of its country (ITU-T E.164).
+const MAX_TELEPHONE_DIGITS: usize = 15;
+/// The digits of ids and digests in hexadecimal: of `MongoDB`, of 128, 160, 256 and 512 bits.
+const HEXADECIMAL_LENGTHS: [usize; 5] = [24, 32, 40, 64, 128];
 
 /// A card network: the first and the last value of the first digits, and how many digits there are.
 type Network = ((u64, u64), (usize, usize));
@@ -54,34 +58,53 @@ pub fn refuse_card_number(name: &'static str, text: &str) -> Result<(), CardNumb
     if holds_card_number(text) { Err(CardNumberError(name)) } else { Ok(()) }
 }
 
-/// Whether the text holds the number of a card: its digits unbroken, or in groups of up to 6 with spaces
-/// or dashes between them, and with no letter directly before or after them.
+/// Whether the text holds the number of a card: its digits unbroken, whatever stands next to them; or in groups of up to
+/// 6 with spaces, dashes, dots or slashes between them, and with no letter directly before or after them. The digits of
+/// an id or a digest in hexadecimal are none, and neither are those of a telephone number with a plus.
 pub fn holds_card_number(text: &str) -> bool {
     // Most texts have fewer digits, and are not looked at twice.
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    digits >= MIN_DIGITS && runs(text).iter().any(|run| run_holds_card_number(run))
+    digits >= MIN_DIGITS
+        && (runs(text).iter().any(|run| run_holds_card_number(run))
+            || text.split(|c: char| !c.is_alphanumeric()).any(word_holds_card_number))
 }
 
-/// Groups of digits with nothing but spaces and dashes between them, as often as there are such.
+/// Whether digits of a word of letters and digits are the number of a card.
+fn word_holds_card_number(word: &str) -> bool {
+    let is_hexadecimal = word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hexadecimal_id = is_hexadecimal && HEXADECIMAL_LENGTHS.contains(&word.len());
+    let has_letter = word.chars().any(char::is_alphabetic);
+    // Digits alone are looked at with what is around them.
+    has_letter
+        && !is_hexadecimal_id
+        && word.split(|c: char| !c.is_ascii_digit()).any(|digits| {
+            let digits: Vec<u8> = digits.bytes().map(|digit| digit - b'0').collect();
+            (MIN_DIGITS..=MAX_DIGITS).contains(&digits.len()) && is_card_number(&digits)
+        })
+}
+
+/// Groups of digits with nothing but spaces, dashes, dots and slashes between them, as often as there are such.
 fn runs(text: &str) -> Vec<Vec<Vec<u8>>> {
     let mut runs = vec![Vec::new()];
     let mut group: Vec<u8> = Vec::new();
-    let (mut before, mut follows_letter) = (' ', false);
+    let (mut before, mut follows_letter, mut follows_plus) = (' ', false, false);
     for c in text.chars().chain([' ']) {
         if let Some(digit) = c.to_digit(10) {
             if group.is_empty() {
-                // After a plus, it is a telephone number.
-                follows_letter = before.is_alphabetic() || before == '+';
+                follows_letter = before.is_alphabetic();
+                follows_plus = before == '+';
             }
             group.push(digit as u8);
         } else {
             let group = std::mem::take(&mut group);
-            let is_part_of_word = !group.is_empty() && (follows_letter || c.is_alphabetic());
+            let is_telephone_number = follows_plus && group.len() <= MAX_TELEPHONE_DIGITS;
+            let is_word = follows_letter || c.is_alphabetic() || is_telephone_number;
+            let is_part_of_word = !group.is_empty() && is_word;
             match runs.last_mut() {
                 Some(run) if !group.is_empty() && !is_part_of_word => run.push(group),
                 _ => {}
             }
-            if is_part_of_word || !(c.is_whitespace() || is_dash(c)) {
+            if is_part_of_word || !is_separator(c) {
                 runs.push(Vec::new());
             }
         }
@@ -90,8 +113,9 @@ fn runs(text: &str) -> Vec<Vec<Vec<u8>>> {
     runs
 }
 
-fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+fn is_separator(c: char) -> bool {
+    let is_dash = matches!(c, '-' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    is_dash || c.is_whitespace() || matches!(c, '.' | '/')
 }
 
 /// Whether some groups that follow each other are the number of a card.
@@ -194,6 +218,24 @@ mod tests {
             "4111 1111 1111 1111 12 26 123",
             "No 12, 4111 1111 1111 1111",
             "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+            "4111.1111.1111.1111",
+            "4111/1111/1111/1111",
+            "4111 1111/1111.1111",
+        ] {
+            assert!(holds_card_number(text), "{text:?} passed");
+        }
+    }
+
+    #[test]
+    fn letters_and_signs_next_to_it_do_not_hide_it() {
+        for text in [
+            "Visa4111111111111111",
+            "b4111111111111111",
+            "4111111111111111exp12/26",
+            "a4111111111111111b5555555555554444",
+            "+4111111111111111",
+            "#4111111111111111.",
+            "card/4111111111111111/12.26",
         ] {
             assert!(holds_card_number(text), "{text:?} passed");
         }
@@ -216,7 +258,11 @@ mod tests {
             // A UUID whose digits would be one.
             "41111111-1111-4111-8111-111111111111",
             "4111-1111-1111-1111a",
-            "b4111111111111111",
+            // Ids and digests.
+            "4111111111111111abcdef01",
+            "ab4111111111111111cd4111111111111111ef01",
+            // A telephone number, with the check digit.
+            "+4915112345678",
             "+44 2079 460958 4111",
             "20241121-000017",
             // Bar codes that have the check digit of a card as well.
