@@ -18,10 +18,12 @@ A request that changes something may be sent again with the same `Idempotency-Ke
 command that is not answered in time is answered with 202, and can be followed.";
 
 /// The names of the parameters in paths.
-const OF_PATH: [&str; 12] = [
+const OF_PATH: [&str; 14] = [
     "shop",
     "sku",
     "code",
+    "category_key",
+    "listing_key",
     "id",
     "payment_id",
     "command_id",
@@ -94,6 +96,8 @@ pub(super) fn parameters() -> Value {
         ("shop", schema("Shop"), "The shop."),
         ("sku", schema("Sku"), "The stock keeping unit."),
         ("code", schema("Location"), "The code of the location."),
+        ("category_key", schema("CategoryKey"), "The key of the category."),
+        ("listing_key", schema("ListingKey"), "The key of the listing."),
         ("id", schema("OrderId"), "The id of the order."),
         ("payment_id", schema("PaymentId"), "The id of the payment."),
         ("command_id", schema("CommandId"), "The id of the command."),

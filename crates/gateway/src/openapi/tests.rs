@@ -60,6 +60,8 @@ fn concrete(path: &str) -> String {
         ("{shop}", "acme"),
         ("{sku}", "A"),
         ("{code}", "main"),
+        ("{category_key}", "mugs"),
+        ("{listing_key}", "mug"),
         ("{id}", order),
         ("{payment_id}", &format!("{order}-1")),
         ("{command_id}", order),

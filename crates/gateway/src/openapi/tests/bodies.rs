@@ -83,7 +83,9 @@ fn probe(schema: &'static Value, path: &str, with_values: bool, said: &mut Said)
                 other => panic!("{path} is {other}"),
             };
             said.types.insert(path, expected);
-            body.insert(name.clone(), json!(WRONG));
+            // What is wrong for all others is a number.
+            let is_number = type_of(choice) == "number";
+            body.insert(name.clone(), if is_number { json!("none") } else { json!(WRONG) });
         } else if is_required {
             said.missing.insert(path);
         }
