@@ -304,11 +304,14 @@ fn progress_step(kind: &OrderKind) -> Step {
     match kind {
         // Taken in with its lines.
         OrderKind::Placed(_) => Step::Placed { total: 0, units: 0 },
-        OrderKind::PaymentDue(due) => Step::PaymentDue { amount: amount(due.amount.as_ref()) },
+        OrderKind::PaymentDue(due) => {
+            Step::PaymentDue { amount: amount(due.amount.as_ref()), one_step: due.one_step }
+        }
         OrderKind::PaymentFailed(_) => Step::PaymentFailed,
         OrderKind::ActionRequired(_) => Step::ActionRequired,
         OrderKind::Authorized(authorized) => {
-            Step::Authorized { by_payment: !authorized.payment_id().is_empty() }
+            let by_payment = !authorized.payment_id().is_empty();
+            Step::Authorized { by_payment, one_step: authorized.one_step.is_some() }
         }
         OrderKind::Confirmed(confirmed) => {
             Step::Confirmed { capture: amount(confirmed.capture.as_ref()) }

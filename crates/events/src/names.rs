@@ -102,6 +102,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::CaptureRequested(_) => "capture_requested",
             Payment::RefundRequested(_) => "refund_requested",
             Payment::TurnedUp(_) => "turned_up",
+            Payment::ChargePending(_) => "charge_pending",
         },
         Body::ShopEvent(event) => match event.kind.as_ref()? {
             Shop::Created(_) => "created",

@@ -20,6 +20,10 @@ pub const MAX_SETTING_SECONDS: u32 = 30 * 24 * 60 * 60;
 pub const MAX_COUNTRIES: usize = 300;
 /// The longest name of a country, in characters.
 pub const MAX_COUNTRY_LENGTH: usize = 64;
+/// The most entries of the payment methods that are taken in one step.
+pub const MAX_ONE_STEP_METHODS: usize = 100;
+/// The longest payment method, in characters.
+pub const MAX_PAYMENT_METHOD_LENGTH: usize = 128;
 /// The longest reason that is given to the shop service, in characters.
 pub const MAX_REASON_LENGTH: usize = 500;
 
@@ -80,6 +84,11 @@ pub struct Settings {
     pub short_rule: ShortRule,
     /// Whether orders may be placed on account, without a payment.
     pub on_account: bool,
+    /// The payment methods whose money is taken in one step, without being authorised before, each by how
+    /// it begins, sorted; empty: none.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub one_step_methods: Vec<String>,
 }
 
 /// Reads a value; one of a later version is taken for the default, as by [`Settings::read`].
@@ -107,11 +116,17 @@ impl Default for Settings {
             default_location: Location::main(),
             short_rule: ShortRule::default(),
             on_account: false,
+            one_step_methods: Vec::new(),
         }
     }
 }
 
 impl Settings {
+    /// Whether the money of this payment method is taken in one step.
+    pub fn is_one_step(&self, payment_method: &str) -> bool {
+        self.one_step_methods.iter().any(|beginning| payment_method.starts_with(beginning))
+    }
+
     /// Takes the settings of a command: every value must be known to this version.
     pub fn parse(settings: Option<&shop::Settings>) -> Result<Self, ParseError> {
         let settings =
@@ -159,6 +174,7 @@ impl Settings {
             default_location,
             short_rule,
             on_account: settings.on_account,
+            one_step_methods: one_step_methods(&settings.one_step_methods)?,
         })
     }
 }
@@ -186,6 +202,7 @@ impl From<Settings> for shop::Settings {
             default_location: settings.default_location.into(),
             short_rule: short_rule.into(),
             on_account: settings.on_account,
+            one_step_methods: settings.one_step_methods,
         }
     }
 }
@@ -207,6 +224,16 @@ pub fn country(name: &str) -> Result<String, ParseError> {
         return Err(ParseError::new("country", rule, name));
     }
     Ok(name.to_owned())
+}
+
+/// The rule of how a payment method that is taken in one step begins.
+pub fn one_step_method(beginning: &str) -> Result<String, ParseError> {
+    let is_long = !(1..=MAX_PAYMENT_METHOD_LENGTH).contains(&beginning.chars().count());
+    if is_long || beginning.chars().any(char::is_control) {
+        let rule = "must be 1 to 128 characters without control characters";
+        return Err(ParseError::new("one_step_methods", rule, beginning));
+    }
+    Ok(beginning.to_owned())
 }
 
 /// The rule of a reason that a command gives the shop service; empty where none is given. The service cannot read a
@@ -231,6 +258,19 @@ fn countries(names: &[String]) -> Result<Vec<String>, ParseError> {
     Ok(names)
 }
 
+/// Sorted, and each once.
+fn one_step_methods(beginnings: &[String]) -> Result<Vec<String>, ParseError> {
+    let methods = beginnings.iter().map(|beginning| one_step_method(beginning));
+    let mut methods = methods.collect::<Result<Vec<_>, _>>()?;
+    methods.sort_unstable();
+    methods.dedup();
+    if methods.len() > MAX_ONE_STEP_METHODS {
+        let count = methods.len().to_string();
+        return Err(ParseError::new("one_step_methods", "must be at most 100", &count));
+    }
+    Ok(methods)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,7 +287,19 @@ mod tests {
             default_location: Location::parse("berlin").expect("valid"),
             short_rule: ShortRule::Cancel,
             on_account: true,
+            one_step_methods: vec!["ideal".into(), "sim:charge".into()],
         }
+    }
+
+    #[test]
+    fn a_payment_method_is_of_one_step_by_how_it_begins() {
+        let settings = other();
+        for (payment_method, expected) in
+            [("ideal", true), ("ideal_ing", true), ("sim:charge_lost", true), ("card", false)]
+        {
+            assert_eq!(settings.is_one_step(payment_method), expected, "{payment_method}");
+        }
+        assert!(!settings.is_one_step("my-ideal") && !Settings::default().is_one_step("ideal"));
     }
 
     #[test]
@@ -302,6 +354,13 @@ mod tests {
             shop::Settings { hold_seconds: Some(0), ..Default::default() },
             shop::Settings { payment_seconds: Some(2_592_001), ..Default::default() },
             shop::Settings { default_location: "Berlin".into(), ..Default::default() },
+            shop::Settings { one_step_methods: vec![String::new()], ..Default::default() },
+            shop::Settings { one_step_methods: vec!["a\n".into()], ..Default::default() },
+            shop::Settings { one_step_methods: vec!["a".repeat(129)], ..Default::default() },
+            shop::Settings {
+                one_step_methods: (0..101).map(|number| number.to_string()).collect(),
+                ..Default::default()
+            },
             shop::Settings {
                 countries: (0..301).map(|number| number.to_string()).collect(),
                 ..Default::default()

@@ -18,7 +18,10 @@ use events::{
         command::Body,
         shop::{self, ChangeShop, ChangeShopAnswer, CreateShop, CreateShopAnswer, ShopResult},
     },
-    shop::{Capture, MAX_COUNTRIES, Settings, ShortRule, country, seconds},
+    shop::{
+        Capture, MAX_COUNTRIES, MAX_ONE_STEP_METHODS, Settings, ShortRule, country,
+        one_step_method, seconds,
+    },
 };
 use protocol::{
     id::{ParseError, Shop},
@@ -304,6 +307,13 @@ fn settings(fields: &mut Fields<'_, '_>) -> Settings {
     let mut countries = countries.unwrap_or_default();
     countries.sort_unstable();
     countries.dedup();
+    let methods = fields.optional(
+        "one_step_methods",
+        list(MAX_ONE_STEP_METHODS, |node, path, errors| text(one_step_method)(node, path, errors)),
+    );
+    let mut one_step_methods = methods.unwrap_or_default();
+    one_step_methods.sort_unstable();
+    one_step_methods.dedup();
     Settings {
         currency: fields.optional("currency", text(Currency::parse_current)),
         countries,
@@ -317,6 +327,7 @@ fn settings(fields: &mut Fields<'_, '_>) -> Settings {
             .unwrap_or(default.default_location),
         short_rule: fields.optional("short_rule", text(short_rule)).unwrap_or_default(),
         on_account: fields.optional("on_account", flag).unwrap_or_default(),
+        one_step_methods,
     }
 }
 
@@ -369,6 +380,7 @@ mod tests {
             default_location: Location::parse("berlin").expect("valid"),
             short_rule: ShortRule::Cancel,
             on_account: true,
+            one_step_methods: vec!["ideal".into(), "sofort".into()],
         };
         for settings in [other, Settings::default()] {
             let shown = serde_json::to_value(&settings).expect("serialises");
@@ -385,6 +397,7 @@ mod tests {
             "currency": "gbp", "countries": ["", 7], "tax_basis": "net", "capture": "later",
             "split_shipments": 1, "hold_seconds": 0, "payment_seconds": 2_592_001,
             "default_location": "Berlin", "short_rule": "ignore", "on_account": "no", "colour": 1,
+            "one_step_methods": ["", 7],
         });
         let problem = read(&body).expect_err("is wrong");
         let body = axum::body::to_bytes(problem.into_response().into_body(), usize::MAX);
@@ -403,6 +416,8 @@ mod tests {
             "default_location",
             "hold_seconds",
             "on_account",
+            "one_step_methods[0]",
+            "one_step_methods[1]",
             "payment_seconds",
             "short_rule",
             "split_shipments",

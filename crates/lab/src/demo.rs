@@ -44,7 +44,7 @@ use serde_json::json;
 
 use self::{
     erp::{Answers, Push, QUAY},
-    plan::Plan,
+    plan::{ONE_STEP_METHODS, Plan},
     products::{DISCONTINUED_SKU, PRODUCTS},
     report::{Report, phase},
 };
@@ -146,8 +146,10 @@ pub async fn day(
     let (sent, racers, units) =
         (plan.orders.len() + plan.race.len(), plan.race.len(), plan.race_units);
 
-    let gbp = shop::Settings { currency: Currency::parse("GBP").ok(), ..Default::default() };
-    api.create_shop(&gbp).await.context("create the shop")?;
+    let one_step_methods = ONE_STEP_METHODS.map(Into::into).to_vec();
+    let currency = Currency::parse("GBP").ok();
+    let settings = shop::Settings { currency, one_step_methods, ..Default::default() };
+    api.create_shop(&settings).await.context("create the shop")?;
     let started = Instant::now();
     let endpoints = webhooks::open(&api).await?;
     let what = "3 endpoints: one healthy, one flaky, one slow";

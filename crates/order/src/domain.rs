@@ -32,7 +32,7 @@ pub(crate) use self::{
         Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer, ReleaseAnswer,
         StartPaymentAnswer,
     },
-    fact::{Fact, ListedLines},
+    fact::{Fact, ListedLines, OneStep},
     known::Known,
     order::{
         Action, CancelReason, Cancellation, Charge, Discount, Failure, Hold, Lines, OrderLine,

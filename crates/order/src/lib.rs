@@ -8,11 +8,17 @@
 //! | `placed` | inventory `reserved`, `refused` | `reserve_by` | `payment_due`, `authorized`, `cancelled` |
 //! | `payment_due` | payment `authorized`, `declined`, `failed` | `due_by` | `authorized`, `payment_failed`, `cancelled` |
 //! | `payment_failed` | the command `StartPayment` | `retry_until` | `payment_due`, `cancelled` |
-//! | `authorized` | inventory `allocated`, `lost` | `allocate_by` | `confirmed`, `cancelled` |
+//! | `authorized` | inventory `allocated`, `lost` | `allocate_by` | `confirmed`, `cancelled`; in one step `payment_due` |
+//! | `payment_due` in one step | payment `captured`, `declined`, `failed` | `due_by` | `confirmed` with `paid`, `payment_failed`, `cancelled` |
 //! | `confirmed` | payment `captured`, `capture_failed` | – | `paid`, `cancelled` |
 //!
 //! An order that costs nothing, or is on account, goes from `placed` straight to `authorized`. Where money
 //! is captured by shipment, `shipped` asks for it rather than `confirmed`.
+//!
+//! A payment method that is taken in one step is not authorised, and no money is taken without an allocation. So
+//! such an order goes from `placed` to `authorized` as well, and its payment is due once the stock is allocated. It
+//! stays placed until the money is taken. When the payment fails, the stock stays allocated as long as it would have
+//! been held (`retry_until`), for another payment, in one step or not; then the order is cancelled.
 //!
 //! Until something of it has shipped, an order can also be cancelled on request. An answer that comes when
 //! the order has moved on changes nothing here: inventory and payment give back what they hold as soon as
@@ -43,7 +49,7 @@ use engine::{Definition, Service, Source, Table, Timer, metrics::Metric};
 pub struct Policy {
     /// For inventory to hold the stock.
     pub reservation_timeout: Duration,
-    /// For payment to authorise the total.
+    /// For payment to authorise the total, or to take it in one step.
     pub payment_timeout: Duration,
     /// For inventory to allocate what it held.
     pub allocation_timeout: Duration,
@@ -96,7 +102,7 @@ impl Service for Orders {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 8;
+    const FORMAT: u32 = 9;
     const METRICS: &'static [Metric] = &metrics::ALL;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

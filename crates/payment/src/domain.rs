@@ -2,7 +2,7 @@
 //!
 //! | the payment | payment due | confirmed | cancelled |
 //! |---|---|---|---|
-//! | has not begun | `authorization_pending` | – | – |
+//! | has not begun | `authorization_pending`; in one step `charge_pending` | – | – |
 //! | has an operation pending | – | – | `cancel_requested`; after its outcome as below |
 //! | holds money that is set aside | – | `capture_pending` | `cancel_requested`, `void_pending` |
 //! | has taken money | – | – | `cancel_requested`, `refund_pending` |
@@ -58,18 +58,18 @@ pub(crate) const MAX_REFUNDS: usize = 100;
 /// What payment decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The stock of an order is held: its total is to be authorised.
+    /// The stock of an order is held: its total is to be authorised; or allocated: it is to be charged.
     PaymentDue {
         /// The payment that begins.
         payment_id: PaymentId,
-        /// The amount to authorise.
+        /// The amount to authorise or to charge.
         amount: Money,
         /// The payment provider's token.
         payment_method: String,
-        /// Until when it must be authorised.
+        /// Until when it must be authorised or charged.
         due_by: Timestamp,
-        /// Whether it is captured as soon as it is authorised.
-        capture_at_once: bool,
+        /// In which steps the money is taken.
+        steps: Steps,
     },
     /// What is authorised is to be captured, or a part of it.
     Capture {
@@ -130,6 +130,17 @@ pub enum Input {
     },
 }
 
+/// In which steps the money of a payment is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// It is authorised, and captured when the order asks for it.
+    Authorize,
+    /// It is authorised, and captured as soon as it is.
+    AuthorizeAndCapture,
+    /// It is charged, without being authorised before.
+    Charge,
+}
+
 /// A fact about a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -146,9 +157,9 @@ pub struct Event {
 /// A payment after a fact, as its event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct After {
-    /// The provider's name for the authorisation; empty before it.
+    /// The provider's name for the authorisation, or for the charge; empty before it.
     pub provider_reference: String,
-    /// What was authorised, less what was voided.
+    /// What was authorised or charged, less what was voided.
     pub authorized: Money,
     /// What was taken.
     pub captured: Money,
@@ -166,18 +177,20 @@ pub enum Fact {
         payment_method: String,
         due_by: Timestamp,
     },
-    /// The customer has to do something before the provider authorises.
+    /// The provider is about to be asked to take an amount in one step.
+    ChargePending { operation: Operation, amount: Money, payment_method: String, due_by: Timestamp },
+    /// The customer has to do something before the provider authorises or charges.
     ActionRequired { operation: Operation, url: String, data: String, expires_at: Timestamp },
     /// The provider authorised the amount.
     Authorized { operation: Operation, provider_reference: String, amount: Money },
-    /// The provider declined to authorise.
+    /// The provider declined to authorise or to charge.
     Declined { operation: Operation, code: String },
-    /// The provider could not be brought to authorise, and has certainly not charged.
+    /// The provider could not be brought to authorise or to charge, and has certainly not charged.
     Failed { operation: Operation, detail: String },
     /// The provider is about to be asked to take an authorised amount.
     CapturePending { operation: Operation, amount: Money },
     /// The provider took the amount.
-    Captured { operation: Operation, amount: Money },
+    Captured { operation: Operation, amount: Money, provider_reference: String },
     /// The provider refused to take the amount.
     CaptureFailed { operation: Operation, code: String },
     /// The provider is about to be asked to let go what is set aside.
@@ -245,7 +258,9 @@ impl Rules for Payments {
     fn apply(payments: &mut Self::State, recorded: &Recorded<Event>) {
         let Recorded { event, time, context, .. } = recorded;
         let Event { payment_id, fact, .. } = event;
-        if let Fact::AuthorizationPending { amount, payment_method, due_by, .. } = fact {
+        if let Fact::AuthorizationPending { amount, payment_method, due_by, .. }
+        | Fact::ChargePending { amount, payment_method, due_by, .. } = fact
+        {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
             payments.put(*payment_id, PaymentRow { revision: Revision::default(), payment });
         }

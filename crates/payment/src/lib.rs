@@ -13,8 +13,9 @@
 //! How money flows: the order's `payment_due` becomes `authorization_pending`. Once that is in the
 //! log, the engine has the operation that it announces carried out; the outcome comes back as an
 //! input and becomes `authorized`, `declined` or `failed`. `confirmed` leads in the same way to
-//! `captured`, and `cancelled` to `voided` or `refunded`, whatever it crosses. The aggregate is the
-//! payment, of which an order may have several.
+//! `captured`, and `cancelled` to `voided` or `refunded`, whatever it crosses. A `payment_due` in one step, of
+//! stock that is allocated, becomes `charge_pending`, and then `captured`, `declined` or `failed`. The aggregate
+//! is the payment, of which an order may have several.
 //!
 //! To ask something new of the provider: a task in `provider_api::Task`, its events in `proto/`, a
 //! status and the rules in `domain`; the compiler names the places in between. To add a provider: an
@@ -97,6 +98,6 @@ impl Service for Payments {
         replica: false,
     }];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 5;
+    const FORMAT: u32 = 6;
     const METRICS: &'static [Metric] = &metrics::ALL;
 }

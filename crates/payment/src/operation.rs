@@ -30,8 +30,8 @@ use crate::{
 };
 
 /// After so many attempts without an answer an operation is uncertain: they take 13 s, short against
-/// the time that an order waits for its payment. An authorisation whose attempts were all answered and
-/// none carried out has failed then.
+/// the time that an order waits for its payment. An authorisation or a charge whose attempts were all answered
+/// and none carried out has failed then.
 const MAX_ATTEMPTS: u32 = 8;
 /// The pause after the first attempt without an answer; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +39,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause of an operation that is uncertain or stuck, as a multiple of the first.
 const MAX_LOOKUP_FACTOR: u32 = 16;
-/// The longest pause between two look-ups of an authorisation for which the customer has to do something.
+/// The longest pause between two look-ups of an authorisation or a charge for which the customer has to do
+/// something.
 const ACTION_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after what only an operator can settle.
 const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
@@ -255,6 +256,7 @@ impl Announced {
         let Pending { operation, context, trouble, .. } = pending?;
         let task = match operation.kind {
             OperationKind::Authorize => Task::Authorize { payment_method },
+            OperationKind::Charge => Task::Charge { payment_method },
             OperationKind::Capture => Task::Capture { provider_reference },
             OperationKind::Void => Task::Void { provider_reference },
             OperationKind::Refund => Task::Refund { provider_reference },
@@ -277,7 +279,9 @@ impl Announced {
     /// Whether an attempt that the provider answered with a failure is the last one.
     fn has_failed(&self, attempt: Attempt) -> bool {
         let was_tried_often = attempt.number >= MAX_ATTEMPTS || self.trouble.is_some();
-        self.operation.kind == OperationKind::Authorize && was_tried_often
+        let begins =
+            matches!(self.operation.kind, OperationKind::Authorize | OperationKind::Charge);
+        begins && was_tried_often
     }
 
     /// What follows from an attempt without an answer, if anything does.

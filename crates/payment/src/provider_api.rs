@@ -25,6 +25,11 @@ pub(crate) enum Task {
         /// The provider's token for what the customer pays with.
         payment_method: String,
     },
+    /// Take the amount in one step, without setting it aside before.
+    Charge {
+        /// The provider's token for what the customer pays with.
+        payment_method: String,
+    },
     /// Take what is set aside.
     Capture {
         /// The provider's name for the authorisation.
@@ -37,7 +42,7 @@ pub(crate) enum Task {
     },
     /// Pay back what was taken.
     Refund {
-        /// The provider's name for the authorisation.
+        /// The provider's name for the authorisation, or for the charge.
         provider_reference: String,
     },
 }
@@ -47,6 +52,7 @@ impl Task {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Authorize { .. } => "authorize",
+            Self::Charge { .. } => "charge",
             Self::Capture { .. } => "capture",
             Self::Void { .. } => "void",
             Self::Refund { .. } => "refund",
@@ -60,7 +66,7 @@ impl Task {
 pub(crate) enum Answer {
     /// It is done.
     Approved {
-        /// The provider's name for the authorisation.
+        /// The provider's name for the authorisation, or for the charge.
         provider_reference: String,
     },
     /// It is refused.
@@ -68,7 +74,7 @@ pub(crate) enum Answer {
         /// The provider's code.
         code: String,
     },
-    /// The customer has to do something before it is authorised.
+    /// The customer has to do something before it is authorised or charged.
     ActionRequired {
         /// Where it is done; empty when the client does without.
         url: String,

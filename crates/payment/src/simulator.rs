@@ -2,7 +2,7 @@
 //!
 //! It is a system of its own: its ledger is a database file that nobody else reads, it goes on
 //! whatever happens to us, and several processes may connect to it at once. It sets money aside,
-//! takes it, lets it go and pays it back; it keeps idempotency keys for good (the same key with the
+//! takes it (or takes it in one step), lets it go and pays it back; it keeps idempotency keys for good (the same key with the
 //! same parameters gets the same answer, with other parameters an error); and it can be asked what
 //! became of a key.
 //!
@@ -20,9 +20,9 @@
 //! | `sim:error:<n>` | fails `n` times, doing nothing, before it approves |
 //! | `sim:outage:<n>` | cannot be reached by the first `n` calls, queries included |
 //!
-//! These are about the authorisation; what follows is approved. `sim:capture_…`, `sim:void_…` and
-//! `sim:refund_…` approve the authorisation and behave so in that operation, for example
-//! `sim:capture_decline:expired`; with `sim:void_forget` and the like the provider has forgotten by then
+//! These are about the authorisation, or the charge of a method that is taken in one step; what follows is
+//! approved. `sim:charge_…`, `sim:capture_…`, `sim:void_…` and `sim:refund_…` approve what comes before and behave
+//! so in that operation, for example `sim:capture_decline:expired`; with `sim:void_forget` and the like the provider has forgotten by then
 //! what it authorised. Another `sim:` is declined as `invalid_payment_method`.
 //!
 //! How a call flows: a [`Simulator`] sends it to the one task of its process that owns the

@@ -18,7 +18,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Payments,
-    domain::{After, Answer, Event, Input, Listed, Operation, Refund},
+    domain::{After, Answer, Event, Input, Listed, Operation, Refund, Steps},
     provider::Provider,
     query::{Found, Question},
 };
@@ -125,7 +125,11 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             amount: Money::parse(due.amount.as_ref())?,
             payment_method: due.payment_method,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
-            capture_at_once: due.capture_at_once,
+            steps: match (due.one_step, due.capture_at_once) {
+                (true, _) => Steps::Charge,
+                (false, true) => Steps::AuthorizeAndCapture,
+                (false, false) => Steps::Authorize,
+            },
         },
         order_event::Kind::Confirmed(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
         order_event::Kind::Shipped(it) => capture(it.payment_id(), version, it.capture.as_ref())?,

@@ -12,7 +12,7 @@ use events::{
     money::{Currency, TaxBasis},
     proto::{self, AnswerBody, command::Body, shop},
     questions::Question,
-    shop::{Capture, Settings, ShortRule, country, reason, seconds},
+    shop::{Capture, Settings, ShortRule, country, one_step_method, reason, seconds},
 };
 use node::say;
 use prost::Message;
@@ -29,6 +29,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a setting says that is not limited, or left to the installation.
 const NONE: &str = "any";
 const DEFAULT: &str = "default";
+/// What the payment methods in one step are when there are none.
+const NO_METHODS: &str = "none";
 
 /// What is done with shops.
 #[derive(Debug, Subcommand)]
@@ -110,6 +112,10 @@ pub(crate) struct SettingsOptions {
     /// Whether orders may be placed on account
     #[arg(long, value_name = "BOOL")]
     on_account: Option<bool>,
+    /// The payment methods that are taken in one step, separated by commas, each by how it begins; `none` for
+    /// none
+    #[arg(long, value_name = "METHODS")]
+    one_step_methods: Option<String>,
 }
 
 /// A setting that can be taken away.
@@ -195,6 +201,15 @@ impl SettingsOptions {
         }
         settings.split_shipments = self.split_shipments.unwrap_or(settings.split_shipments);
         settings.on_account = self.on_account.unwrap_or(settings.on_account);
+        if let Some(methods) = &self.one_step_methods {
+            settings.one_step_methods = match methods.as_str() {
+                NO_METHODS => Vec::new(),
+                named => {
+                    let begins = named.split(',').map(|it| one_step_method(it.trim()));
+                    begins.collect::<Result<_, _>>()?
+                }
+            };
+        }
         // Sorted and limited as everywhere.
         Ok(Settings::parse(Some(&settings.into()))?)
     }
@@ -381,6 +396,7 @@ mod tests {
             countries: vec!["DE".into()],
             hold_seconds: Some(60),
             split_shipments: true,
+            one_step_methods: vec!["ideal".into()],
             ..Settings::default()
         };
         let none = SettingsOptions::default();
@@ -390,6 +406,7 @@ mod tests {
             countries: Some(NONE.to_owned()),
             hold: Some(duration(DEFAULT).expect("is valid")),
             split_shipments: Some(false),
+            one_step_methods: Some(NO_METHODS.to_owned()),
             ..SettingsOptions::default()
         };
         assert_eq!(cleared.apply(before).expect("is valid"), Settings::default());
@@ -408,6 +425,7 @@ mod tests {
             default_location: Location::parse("berlin").ok(),
             short: Some(ShortOption::Cancel),
             on_account: Some(true),
+            one_step_methods: Some("sofort, ideal".into()),
         };
         let expected = Settings {
             currency: Currency::parse("EUR").ok(),
@@ -420,6 +438,7 @@ mod tests {
             default_location: Location::parse("berlin").expect("valid"),
             short_rule: ShortRule::Cancel,
             on_account: true,
+            one_step_methods: vec!["ideal".into(), "sofort".into()],
         };
         assert_eq!(options.apply(Settings::default()).expect("is valid"), expected);
         assert!(duration("0s").is_err() && duration("31d").is_err() && duration("soon").is_err());

@@ -163,8 +163,10 @@ impl Shop {
 
     /// Places an order again and again, under one key, until it is settled; returns its status.
     async fn order(&self, number: usize) -> String {
+        // Every second one is paid in one step.
+        let payment_method = if number.is_multiple_of(2) { "card" } else { "ideal" };
         let order = json!({"reference": format!("R{number}"), "currency": "GBP",
-            "lines": [{"sku": "MUG", "quantity": 1}]});
+            "lines": [{"sku": "MUG", "quantity": 1}], "payment_method": payment_method});
         let key = format!("key-{number}");
         let mut status = String::new();
         self.ordered.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +202,9 @@ impl Shop {
     async fn change(&self) {
         let number = self.changed.fetch_add(1, Ordering::Relaxed) + 1;
         let hold_seconds = Some(3_600 + number as u32);
-        let settings = shop::Settings { hold_seconds, ..shop::Settings::default() };
+        let one_step_methods = vec!["ideal".into()];
+        let settings =
+            shop::Settings { hold_seconds, one_step_methods, ..shop::Settings::default() };
         eventually("the shop is changed", async || {
             self.api().put_shop(&settings).await.is_ok_and(|shop| shop.settings == settings)
         })

@@ -24,6 +24,7 @@ mod mails;
 mod mutated_inputs;
 mod nats_users;
 mod observability;
+mod one_step;
 mod other_shops;
 mod payments;
 mod readers;

@@ -24,6 +24,8 @@ pub(super) struct Payment {
     pub(super) refunded: i64,
     /// The operations by which money was captured: at most once each.
     captures: BTreeSet<u64>,
+    /// Whether it is taken in one step.
+    is_charge: bool,
     /// What operators have given up to void, and to pay back unasked.
     pub(super) given_up_hold: i64,
     given_up_refund: i64,
@@ -106,6 +108,12 @@ impl Payment {
                     format!("{position}: asks to authorise what is authorised")
                 });
             }
+            PaymentStepKind::ChargePending => {
+                self.is_charge = true;
+                findings.expect(self.authorized.is_none(), || {
+                    format!("{position}: asks to charge what is authorised or charged")
+                });
+            }
             PaymentStepKind::Authorized => self.authorized = Some(step.amount),
             PaymentStepKind::CapturePending => {
                 findings.expect(self.held() > 0 || self.authorized == Some(0), || {
@@ -117,6 +125,10 @@ impl Payment {
                     format!("{position}: money is captured twice by one operation")
                 });
                 self.captured += step.amount;
+                // What is charged was not authorised before.
+                if self.is_charge {
+                    self.authorized = Some(self.authorized.unwrap_or(0) + step.amount);
+                }
                 findings.expect(self.held() >= 0, || {
                     let (captured, authorized) = (self.captured, self.authorized.unwrap_or(0));
                     let voided = self.voided.unwrap_or(0);
@@ -158,6 +170,10 @@ impl Payment {
                 self.captured += step.amount;
                 self.take_after_all();
             }
+            PaymentStepKind::TurnedUpCharged => {
+                self.captured += step.amount;
+                self.authorized = Some(self.authorized.unwrap_or(0) + step.amount);
+            }
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => {
                 self.given_up.insert(step.operation, true);
@@ -198,8 +214,17 @@ pub(super) fn compare(
     findings.expect(!was_captured || reservation.was_allocated, || {
         format!("the money of order {order} was captured without stock allocated to it")
     });
+    // What is taken in one step is taken before that; and paid back, when the order is cancelled first.
+    let in_two_steps = payments.values().filter(|payment| !payment.is_charge);
+    let was_captured = in_two_steps.clone().any(|payment| !payment.captures.is_empty());
     findings.expect(!was_captured || progress.was_confirmed, || {
         format!("the money of order {order} was captured before it was confirmed")
+    });
+    // What was asked for in one step is charged, and nothing else.
+    let charged = payments.values().filter(|payment| payment.is_charge).count();
+    findings.expect(charged == progress.one_step_payments, || {
+        let due = progress.one_step_payments;
+        format!("{charged} payments of order {order} were charged, {due} were due in one step")
     });
     let held = sum(Payment::held);
     findings.expect(held == 0 || progress.is_captured_later(), || {
@@ -217,6 +242,7 @@ impl PaymentStepKind {
     fn begins(self) -> bool {
         match self {
             Self::AuthorizationPending
+            | Self::ChargePending
             | Self::CapturePending
             | Self::VoidPending
             | Self::RefundPending
@@ -237,7 +263,8 @@ impl PaymentStepKind {
             | Self::RefundGivenUp
             | Self::Noted
             | Self::TurnedUpAuthorized
-            | Self::TurnedUpCaptured => false,
+            | Self::TurnedUpCaptured
+            | Self::TurnedUpCharged => false,
         }
     }
 
@@ -253,6 +280,7 @@ impl PaymentStepKind {
                 | Self::Noted
                 | Self::TurnedUpAuthorized
                 | Self::TurnedUpCaptured
+                | Self::TurnedUpCharged
         );
         !self.begins() && !leaves_it_open
     }
@@ -276,6 +304,7 @@ fn parts(kind: &Kind) -> (PaymentStepKind, &str, Option<&proto::Money>) {
         Kind::AuthorizationPending(it) => {
             (PaymentStepKind::AuthorizationPending, it.operation_id.as_str(), None)
         }
+        Kind::ChargePending(it) => (PaymentStepKind::ChargePending, it.operation_id.as_str(), None),
         Kind::Authorized(it) => {
             (PaymentStepKind::Authorized, it.operation_id.as_str(), it.amount.as_ref())
         }
@@ -305,9 +334,11 @@ fn parts(kind: &Kind) -> (PaymentStepKind, &str, Option<&proto::Money>) {
         Kind::Uncertain(it) => (PaymentStepKind::Uncertain, it.operation_id.as_str(), None),
         Kind::Stuck(it) => (PaymentStepKind::Stuck, it.operation_id.as_str(), None),
         Kind::TurnedUp(it) => {
-            let is_capture = it.operation_id.contains(":capture-");
-            let kind = if is_capture {
+            let operation = it.operation_id.rsplit(':').next().unwrap_or_default();
+            let kind = if operation.starts_with("capture-") {
                 PaymentStepKind::TurnedUpCaptured
+            } else if operation == "charge" {
+                PaymentStepKind::TurnedUpCharged
             } else {
                 PaymentStepKind::TurnedUpAuthorized
             };
@@ -373,6 +404,21 @@ mod tests {
     const GRANTED: (PaymentStepKind, &str, i64) = (Authorized, "authorize", 500);
     const TAKING: (PaymentStepKind, &str, i64) = (CapturePending, "capture-4", 0);
     const TAKEN: (PaymentStepKind, &str, i64) = (Captured, "capture-4", 500);
+
+    #[test]
+    fn what_is_charged_is_taken_once_and_nothing_of_it_is_held() {
+        let charge = [(ChargePending, "charge", 0), (Captured, "charge", 500)];
+        let refunds = [(CancelRequested, "", 0), (RefundPending, "refund-1", 0)];
+        let all = [&charge[..], &refunds, &[(Refunded, "refund-1", 500)]].concat();
+        let (payment, found) = applied(&all);
+        assert_eq!((found.count(), payment.held()), (0, 0), "{found:?}");
+        assert_eq!((payment.captured, payment.refunded), (500, 500));
+        check(&[charge[0], charge[1], charge[0]], "asks to charge what is authorised or charged");
+        check(&[charge[0], charge[1], charge[1]], "that was not pending");
+        let (payment, _) =
+            applied(&[charge[0], (Failed, "charge", 0), (TurnedUpCharged, "charge", 500)]);
+        assert_eq!((payment.held(), payment.captured), (0, 500));
+    }
 
     #[test]
     fn a_payment_in_order_has_nothing_to_find() {

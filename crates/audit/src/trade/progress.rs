@@ -54,6 +54,8 @@ pub(super) struct Progress {
     placed: Option<Placed>,
     /// Whether its stock was allocated to it when it was confirmed.
     pub(super) was_confirmed: bool,
+    /// How many payments were due in one step.
+    pub(super) one_step_payments: usize,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,10 @@ struct Placed {
     is_on_hold: bool,
     /// Whether a payment was begun: there is none of an order on account.
     has_payment: bool,
+    /// Whether the last payment is one in one step, or the next one is.
+    one_step: bool,
+    /// Whether its stock is allocated for a payment in one step.
+    is_allocated: bool,
     reported: ReportedStatus,
 }
 
@@ -140,6 +146,7 @@ impl Progress {
             });
         }
         let before = placed.status;
+        self.one_step_payments += usize::from(is_in_one_step(step));
         let wrong = placed.fold(step);
         let status = placed.status;
         findings.expect(wrong.is_none(), || {
@@ -169,6 +176,8 @@ impl Placed {
             requested: 0,
             is_on_hold: false,
             has_payment: false,
+            one_step: false,
+            is_allocated: false,
             reported,
         }
     }
@@ -176,16 +185,7 @@ impl Placed {
     /// Folds an event into the order; what is wrong with it, if something is.
     fn fold(&mut self, step: Step) -> Option<&'static str> {
         match step {
-            Step::PaymentDue { amount } => {
-                let has_failed = self.reported.payment == PaymentStatus::Failed;
-                self.reported.payment = PaymentStatus::Pending;
-                self.has_payment = true;
-                if self.status.stands() {
-                    return self.pay_anew(has_failed, amount);
-                }
-                let is_total = amount == Some(self.total);
-                self.go(Status::PaymentDue).or((!is_total).then_some("another amount"))
-            }
+            Step::PaymentDue { amount, one_step } => self.pay(amount, one_step),
             Step::PaymentFailed => {
                 self.reported.payment = PaymentStatus::Failed;
                 self.fail()
@@ -195,15 +195,7 @@ impl Placed {
                 let is_open = self.status == Status::PaymentDue || self.status.stands();
                 (!is_open).then_some("no payment is open")
             }
-            Step::Authorized { by_payment } => {
-                if by_payment {
-                    self.reported.payment = PaymentStatus::Authorized;
-                }
-                let is_from = if by_payment { Status::PaymentDue } else { Status::Placed };
-                let wrong = (self.status != is_from).then_some("not the step before it");
-                self.status = Status::Authorized;
-                wrong
-            }
+            Step::Authorized { by_payment, one_step } => self.authorize(by_payment, one_step),
             Step::Confirmed { capture } => self.confirm(capture),
             Step::Captured { amount } => {
                 self.captured += amount;
@@ -255,6 +247,42 @@ impl Placed {
         }
     }
 
+    /// A payment is due: in one step once the stock is allocated.
+    fn pay(&mut self, amount: Option<i64>, one_step: bool) -> Option<&'static str> {
+        let has_failed = self.reported.payment == PaymentStatus::Failed;
+        let was_authorized = self.status == Status::Authorized;
+        let is_next = self.one_step && was_authorized;
+        self.reported.payment = PaymentStatus::Pending;
+        self.has_payment = true;
+        self.one_step = one_step;
+        if self.status.stands() {
+            return self.pay_anew(has_failed, amount);
+        }
+        self.is_allocated |= is_next;
+        let is_total = amount == Some(self.total);
+        let is_too_soon = one_step && !self.is_allocated;
+        let wrong = is_too_soon.then_some("no stock is allocated to it");
+        let wrong = wrong.or((is_next && !one_step).then_some("not in one step"));
+        let wrong = wrong.or((was_authorized && !is_next).then_some("not the step before it"));
+        self.go(Status::PaymentDue).or(wrong).or((!is_total).then_some("another amount"))
+    }
+
+    fn authorize(&mut self, by_payment: bool, one_step: bool) -> Option<&'static str> {
+        let is_from = match (by_payment, one_step) {
+            (true, _) => self.status == Status::PaymentDue && !self.one_step,
+            (false, true) => matches!(self.status, Status::Placed | Status::PaymentFailed),
+            (false, false) => self.status == Status::Placed,
+        };
+        if by_payment {
+            self.reported.payment = PaymentStatus::Authorized;
+        } else if one_step {
+            self.reported.payment = PaymentStatus::Pending;
+        }
+        self.one_step = one_step;
+        self.status = Status::Authorized;
+        (!is_from).then_some("not the step before it")
+    }
+
     /// A payment failed. What is not captured after a shipment leaves the order confirmed.
     fn fail(&mut self) -> Option<&'static str> {
         if self.status == Status::Confirmed && self.shipped > 0 {
@@ -279,6 +307,13 @@ impl Placed {
 
     fn confirm(&mut self, capture: Option<i64>) -> Option<&'static str> {
         self.reported.status = OrderStatus::Confirmed;
+        if self.one_step {
+            // The total is taken: nothing is captured any more.
+            self.requested = self.total;
+            let is_taken = self.status == Status::PaymentDue && capture.is_none();
+            self.status = Status::Confirmed;
+            return (!is_taken).then_some("not the step before it");
+        }
         self.requested = capture.unwrap_or(0);
         // What has left by then is captured with it, where money is captured by shipment.
         let is_part_shipped = (1..self.wanted).contains(&self.shipped);
@@ -326,10 +361,15 @@ impl Placed {
     }
 }
 
+/// Whether it is that a payment in one step is due.
+fn is_in_one_step(step: Step) -> bool {
+    matches!(step, Step::PaymentDue { one_step: true, .. })
+}
+
 /// Whether the saga has such a step.
 fn follows(from: Status, to: Status) -> bool {
     match (from, to) {
-        (Status::Placed | Status::PaymentFailed, Status::PaymentDue)
+        (Status::Placed | Status::PaymentFailed | Status::Authorized, Status::PaymentDue)
         | (Status::PaymentDue, Status::PaymentFailed)
         | (Status::Authorized, Status::Confirmed | Status::AwaitsShipment)
         | (Status::Confirmed | Status::AwaitsShipment, Status::Paid)
@@ -381,8 +421,8 @@ mod tests {
     /// It is confirmed, and captured when it ships; one of two units has shipped, and is captured.
     fn captured_in_part() -> Vec<(Step, Option<PaymentStatus>)> {
         [
-            Step::PaymentDue { amount: Some(700) },
-            Step::Authorized { by_payment: true },
+            Step::PaymentDue { amount: Some(700), one_step: false },
+            Step::Authorized { by_payment: true, one_step: false },
             Step::Confirmed { capture: None },
             Step::OrderShipped { units: 1, capture: 250 },
             Step::Captured { amount: 250 },
@@ -412,7 +452,10 @@ mod tests {
 
     #[test]
     fn a_confirmation_captures_all_or_what_has_left_before_it() {
-        let begun = [Step::PaymentDue { amount: Some(700) }, Step::Authorized { by_payment: true }];
+        let begun = [
+            Step::PaymentDue { amount: Some(700), one_step: false },
+            Step::Authorized { by_payment: true, one_step: false },
+        ];
         let confirmed = [Step::Confirmed { capture: Some(250) }, Step::Captured { amount: 250 }];
         let rest = [
             Step::OrderShipped { units: 1, capture: 450 },
@@ -429,7 +472,7 @@ mod tests {
     #[test]
     fn what_has_shipped_in_part_is_cancelled_only_when_it_was_not_to_be_confirmed() {
         let ends = |reason| {
-            let due = Step::PaymentDue { amount: Some(700) };
+            let due = Step::PaymentDue { amount: Some(700), one_step: false };
             let left = Step::OrderShipped { units: 1, capture: 0 };
             let steps = [due, left, Step::Cancelled { reason }];
             findings(&steps.map(|step| (step, None)))
@@ -444,16 +487,51 @@ mod tests {
 
     #[test]
     fn what_could_not_be_captured_after_a_shipment_is_paid_anew() {
-        let due = Step::PaymentDue { amount: Some(700) };
+        let due = Step::PaymentDue { amount: Some(700), one_step: false };
         let of = |steps: &[Step]| findings(&steps.iter().map(|it| (*it, None)).collect::<Vec<_>>());
-        let confirmed =
-            [due, Step::Authorized { by_payment: true }, Step::Confirmed { capture: Some(700) }];
+        let confirmed = [
+            due,
+            Step::Authorized { by_payment: true, one_step: false },
+            Step::Confirmed { capture: Some(700) },
+        ];
         let failed = [Step::OrderShipped { units: 1, capture: 0 }, Step::PaymentFailed];
         let paid = [due, Step::Paid { amount: Some(700) }];
         assert_eq!(of(&[&confirmed[..], &failed, &paid].concat()), findings(&[]));
         // One of which nothing has shipped is cancelled instead.
         let found = of(&[&confirmed[..], &failed[1..]].concat());
         assert!(found.contains("not the step before it"), "{found}");
+    }
+
+    #[test]
+    fn a_payment_in_one_step_comes_after_the_allocation_and_before_the_confirmation() {
+        let of = |steps: &[Step]| findings(&steps.iter().map(|it| (*it, None)).collect::<Vec<_>>());
+        let next = Step::Authorized { by_payment: false, one_step: true };
+        let due = Step::PaymentDue { amount: Some(700), one_step: true };
+        let taken = [Step::Confirmed { capture: None }, Step::Paid { amount: Some(700) }];
+        let failed = Step::PaymentFailed;
+        assert_eq!(of(&[&[next, due], &taken[..]].concat()), findings(&[]));
+        assert_eq!(of(&[&[next, due, failed, due], &taken[..]].concat()), findings(&[]));
+        // In two steps after one, which needs no allocation of its own; and the other way round.
+        let two = Step::PaymentDue { amount: Some(700), one_step: false };
+        let granted = Step::Authorized { by_payment: true, one_step: false };
+        let captured = [Step::Confirmed { capture: Some(700) }, taken[1]];
+        let all = [&[next, due, failed, two, granted], &captured[..]].concat();
+        assert_eq!(of(&all), findings(&[]));
+        assert_eq!(of(&[&[two, failed, next, due], &taken[..]].concat()), findings(&[]));
+        let ended = Step::Cancelled { reason: CancelReason::PaymentTimeout };
+        assert_eq!(of(&[next, due, ended]), findings(&[]));
+        for (wrong, finding) in [
+            (vec![due], "no stock is allocated"),
+            (vec![next, two], "not in one step"),
+            (vec![two, granted, two], "not the step before it"),
+            (vec![next, taken[0]], "not the step before it"),
+            (vec![next, due, granted], "not the step before it"),
+            (vec![next, due, captured[0]], "not the step before it"),
+            (vec![two, taken[0], next], "not the step before it"),
+        ] {
+            let found = of(&wrong);
+            assert!(found.contains(finding), "{wrong:?}: {found}");
+        }
     }
 
     #[test]
@@ -464,7 +542,7 @@ mod tests {
         assert!(found.contains("money is still due"), "{found}");
         // On account none is captured.
         let on_account = [
-            Step::Authorized { by_payment: false },
+            Step::Authorized { by_payment: false, one_step: false },
             Step::Confirmed { capture: None },
             Step::OrderShipped { units: 2, capture: 0 },
             Step::Completed,

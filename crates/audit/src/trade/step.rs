@@ -63,11 +63,14 @@ pub(super) enum Step {
     },
     PaymentDue {
         amount: Option<i64>,
+        one_step: bool,
     },
     PaymentFailed,
     ActionRequired,
     Authorized {
         by_payment: bool,
+        /// Whether a payment in one step follows the allocation.
+        one_step: bool,
     },
     Confirmed {
         capture: Option<i64>,
@@ -212,11 +215,14 @@ pub(super) enum PaymentStepKind {
     TurnedUpAuthorized,
     /// The provider has taken what the log did not know of.
     TurnedUpCaptured,
+    ChargePending,
+    /// The provider has taken in one step what the log did not know of.
+    TurnedUpCharged,
 }
 
 impl PaymentStepKind {
     /// All of them, by their number in a record.
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 24] = [
         Self::AuthorizationPending,
         Self::Authorized,
         Self::Declined,
@@ -239,6 +245,8 @@ impl PaymentStepKind {
         Self::RefundPendingOnRequest,
         Self::TurnedUpAuthorized,
         Self::TurnedUpCaptured,
+        Self::ChargePending,
+        Self::TurnedUpCharged,
     ];
 }
 
@@ -252,8 +260,10 @@ impl Step {
         let (kind, first, second) = match self {
             Self::Placed { total, units } => (0, total, units),
             Self::Line { sku, quantity } => (1, quantity, sku.into()),
-            Self::PaymentDue { amount } => (2, amount_of(amount).0, amount_of(amount).1),
-            Self::Authorized { by_payment } => (3, by_payment.into(), 0),
+            Self::PaymentDue { amount, one_step } => {
+                (2, amount_of(amount).0, amount_of(amount).1 | u64::from(one_step) << 1)
+            }
+            Self::Authorized { by_payment, one_step } => (3, by_payment.into(), one_step.into()),
             Self::Confirmed { capture } => (4, amount_of(capture).0, amount_of(capture).1),
             Self::PaymentFailed => (16, 0, 0),
             Self::ActionRequired => (17, 0, 0),
@@ -287,8 +297,11 @@ impl Step {
         match kind {
             0 => Self::Placed { total: first, units: second },
             1 => Self::Line { sku: second as u32, quantity: first },
-            2 => Self::PaymentDue { amount },
-            3 => Self::Authorized { by_payment: first != 0 },
+            2 => Self::PaymentDue {
+                amount: (second & 1 != 0).then_some(first),
+                one_step: second & 2 != 0,
+            },
+            3 => Self::Authorized { by_payment: first != 0, one_step: second != 0 },
             4 => Self::Confirmed { capture: amount },
             5 => Self::Paid { amount },
             6 => {
@@ -385,9 +398,13 @@ mod tests {
         let steps = [
             Step::Placed { total: 1, units: u64::MAX },
             Step::Line { sku: u32::MAX, quantity: 2 },
-            Step::PaymentDue { amount: None },
-            Step::Authorized { by_payment: true },
-            Step::Authorized { by_payment: false },
+            Step::PaymentDue { amount: None, one_step: false },
+            Step::PaymentDue { amount: None, one_step: true },
+            Step::PaymentDue { amount: Some(7), one_step: false },
+            Step::PaymentDue { amount: Some(7), one_step: true },
+            Step::Authorized { by_payment: true, one_step: false },
+            Step::Authorized { by_payment: false, one_step: false },
+            Step::Authorized { by_payment: false, one_step: true },
             Step::Confirmed { capture: Some(0) },
             Step::Confirmed { capture: None },
             Step::PaymentFailed,

@@ -76,6 +76,9 @@ pub(crate) struct ShopSettings {
     /// Whether orders may be placed on account.
     #[schema(default = false)]
     on_account: Option<bool>,
+    /// The payment methods that are taken in one step, each by how it begins; empty: none.
+    #[schema(max_items = 100, default = json!([]))]
+    one_step_methods: Option<Vec<String>>,
 }
 
 /// What something is sold for.

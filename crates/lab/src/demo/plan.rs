@@ -16,11 +16,22 @@ const MAX_ORDER_LINES: usize = 4;
 /// What delivery costs, in pence.
 const DELIVERY: i64 = 395;
 
+/// How the payment methods begin that are taken in one step.
+pub const ONE_STEP_METHODS: [&str; 2] = ["ideal", "sim:charge"];
+
 /// What is special about an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Nothing: the card is charged at once.
+    /// Nothing: the card is charged when the order is confirmed.
     Card,
+    /// The money is taken in one step.
+    OneStep,
+    /// The charge is declined, and the customer pays by another method in one step.
+    OneStepDeclined,
+    /// The provider takes the money in one step and never says so.
+    OneStepSilent,
+    /// The customer cancels while the charge is under way.
+    OneStepCancels,
     /// The provider takes its time, within the order's payment timeout.
     Slow,
     /// The provider fails twice before it answers.
@@ -53,8 +64,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Card,
+        Self::OneStep,
+        Self::OneStepDeclined,
+        Self::OneStepSilent,
+        Self::OneStepCancels,
         Self::Slow,
         Self::Flaky,
         Self::Silent,
@@ -75,6 +90,10 @@ impl Kind {
     pub fn label(self) -> &'static str {
         match self {
             Self::Card => "pay by card",
+            Self::OneStep => "pay in one step",
+            Self::OneStepDeclined => "the charge is declined, another is not",
+            Self::OneStepSilent => "charged, and the answer is lost",
+            Self::OneStepCancels => "cancel while the charge is under way",
             Self::Slow => "the provider takes 0.6 s",
             Self::Flaky => "the provider fails twice first",
             Self::Silent => "authorised, and the answer is lost",
@@ -98,6 +117,10 @@ impl Kind {
             Self::Card | Self::CancelsAtOnce | Self::Twice | Self::Discontinued | Self::Racer => {
                 "card"
             }
+            Self::OneStep => "ideal",
+            Self::OneStepDeclined => "sim:charge_decline:insufficient_funds",
+            Self::OneStepSilent => "sim:charge_lost",
+            Self::OneStepCancels => "sim:charge_slow:800",
             Self::Slow => "sim:slow:600",
             Self::Flaky => "sim:error:2",
             Self::Silent => "sim:lost",
@@ -116,6 +139,7 @@ impl Kind {
     pub(super) fn second_payment_method(self) -> Option<&'static str> {
         match self {
             Self::OtherCard => Some("card"),
+            Self::OneStepDeclined => Some("ideal"),
             Self::DeclinedTwice => Some("sim:decline:expired_card"),
             _ => None,
         }
@@ -125,10 +149,13 @@ impl Kind {
     fn per_mille(self) -> usize {
         match self {
             Self::Card | Self::Racer => 0,
+            Self::OneStep => 60,
             Self::Slow | Self::Cancels | Self::CancelsAtOnce | Self::OtherCard => 30,
-            Self::Flaky | Self::Twice | Self::Declined => 20,
+            Self::Flaky | Self::Twice | Self::Declined | Self::OneStepDeclined => 20,
             Self::Silent | Self::Late => 15,
             Self::SilentCapture
+            | Self::OneStepSilent
+            | Self::OneStepCancels
             | Self::CaptureRefused
             | Self::Discontinued
             | Self::DeclinedTwice => 10,

@@ -168,7 +168,7 @@ impl Day {
         };
         let Some(id) = trade.read(*kind, key, &response) else { return };
         trade.placed.insert(id, Placed { kind: *kind, sent, answered_after });
-        if matches!(kind, Kind::Cancels | Kind::CancelsAtOnce) {
+        if matches!(kind, Kind::Cancels | Kind::CancelsAtOnce | Kind::OneStepCancels) {
             self.cancel(id, trade).await;
         }
         if let Some(method) = kind.second_payment_method() {

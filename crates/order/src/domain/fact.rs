@@ -34,8 +34,9 @@ pub(crate) enum Fact {
         reserve_by: Timestamp,
         personal: Option<Sealed>,
     },
-    /// A payment is to be made. Its stock is held until then; without a time, the order is confirmed, and the
-    /// payment takes the place of one that could not be captured: it is captured when it is authorised.
+    /// A payment is to be made. Its stock is held until then, or stays allocated; without a time, the order is
+    /// confirmed, and the payment takes the place of one that could not be captured: it is captured when it is
+    /// authorised. In one step it is not authorised: its stock is allocated by then.
     PaymentDue {
         payment: u32,
         amount: Money,
@@ -43,13 +44,14 @@ pub(crate) enum Fact {
         due_by: Timestamp,
         held_until: Option<Timestamp>,
         capture: Capture,
+        one_step: bool,
     },
     /// The payment failed. Until then another one may be started; never when it failed to be captured.
     PaymentFailed { payment: u32, failure: Failure, retry_until: Option<Timestamp> },
     /// The customer must do something before the payment goes on.
     ActionRequired { payment: u32, action: Action },
-    /// Its payment is authorised, or none is needed.
-    Authorized { payment: Option<u32>, allocate_by: Timestamp },
+    /// Its payment is authorised, or none is needed, or one is made in one step once the stock is allocated.
+    Authorized { payment: Option<u32>, allocate_by: Timestamp, one_step: Option<OneStep> },
     /// Its stock is allocated.
     Confirmed { payment: Option<u32>, capture: Option<Money> },
     /// A part of its money is captured.
@@ -75,6 +77,14 @@ pub(crate) enum Fact {
     TakenOffHold { note: Option<Sealed> },
     /// It is cancelled, with so many payments.
     Cancelled { cancellation: Cancellation, listed: ListedLines, payments: u32 },
+}
+
+/// A payment in one step that is due once the stock is allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OneStep {
+    pub(crate) payment_method: String,
+    /// Until when the stock stays allocated without being paid.
+    pub(crate) held_until: Timestamp,
 }
 
 /// The lines of an order as an event repeats them: none when there are more than
@@ -111,6 +121,10 @@ impl Fact {
             Self::Authorized { payment: Some(_), .. } => {
                 before.with_payment(PaymentStatus::Authorized)
             }
+            // Another one may have failed before.
+            Self::Authorized { one_step: Some(_), .. } => {
+                before.with_payment(PaymentStatus::Pending)
+            }
             Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
             Self::Paid { amount, .. } => {
                 before.with_payment(PaymentStatus::of_paid(amount.minor, order.refunded()))
@@ -124,7 +138,7 @@ impl Fact {
                 before.with_payment(PaymentStatus::of_paid(captured.minor, refunded.minor))
             }
             Self::Cancelled { .. } => before.with_order(OrderStatus::Cancelled),
-            Self::Authorized { payment: None, .. }
+            Self::Authorized { payment: None, one_step: None, .. }
             | Self::PartCaptured { .. }
             | Self::Refunded { .. }
             | Self::PutOnHold(_)

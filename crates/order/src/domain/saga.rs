@@ -6,8 +6,10 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
-    ListedLines, MAX_PAYMENTS, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer,
-    Statuses, Terms, rows::Shop, shipment,
+    ListedLines, MAX_PAYMENTS, ON_ACCOUNT, OneStep, OrderStatus, PaymentStatus, Signal,
+    StartPaymentAnswer, Statuses, Terms,
+    rows::{Order, Shop},
+    shipment,
 };
 
 /// The next facts of an order, when it waits for this signal.
@@ -26,8 +28,8 @@ pub(super) fn proceed(
     match (order.awaits, signal) {
         (Awaits::Hold, Signal::Reserved { held_until }) => {
             if order.needs_payment() {
-                let (amount, held_until) = (order.total, Some(*held_until));
-                vec![payment_due(terms, known, &order.payment_method, amount, held_until, now)]
+                let due = Due::total(order, &order.payment_method, *held_until);
+                vec![pay(terms, known, due, now)]
             } else {
                 vec![authorized(terms, None, now)]
             }
@@ -36,7 +38,17 @@ pub(super) fn proceed(
             vec![known.cancelled(CancelReason::OutOfStock, "", shortages)]
         }
         (Awaits::Payment, Signal::Authorized { payment }) if is_current(payment) => {
-            vec![authorized(terms, Some(*payment), now)]
+            let mut facts = vec![authorized(terms, Some(*payment), now)];
+            // Inventory does not allocate what it has allocated for a payment in one step before.
+            if order.is_allocated {
+                facts.extend(confirmed(state, known));
+            }
+            facts
+        }
+        (Awaits::Payment, Signal::Captured { payment, amount })
+            if is_current(payment) && order.is_allocated =>
+        {
+            taken_in_one_step(known, *payment, *amount)
         }
         (Awaits::Payment, Signal::Declined { payment, code }) if is_current(payment) => {
             let failure = Failure { code: code.clone(), detail: String::new() };
@@ -58,7 +70,14 @@ pub(super) fn proceed(
         {
             vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
         }
-        (Awaits::Allocation, Signal::Allocated) => confirmed(state, known),
+        (Awaits::Allocation, Signal::Allocated) => match order.held_until {
+            // The payment in one step that waits for it.
+            Some(held_until) if order.needs_payment() && !order.is_payment_authorized() => {
+                let due = Due::total(order, &order.payment_method, held_until);
+                vec![payment_due(terms, known, due, true, now)]
+            }
+            _ => confirmed(state, known),
+        },
         (Awaits::Allocation, Signal::Lost { shortages }) => {
             vec![known.cancelled(CancelReason::StockLost, "", shortages)]
         }
@@ -117,8 +136,8 @@ pub(super) fn cancel(
     Decision::answered(known.events(facts), answer.into())
 }
 
-/// Starts another payment of an order whose last one failed: while the stock is held, for the total; and when the
-/// order is confirmed, for what could not be captured. None is started on account: of such an order nothing is
+/// Starts another payment of an order whose last one failed: while the stock is held or stays allocated, for the
+/// total; and when the order is confirmed, for what could not be captured. None is started on account: of such an order nothing is
 /// taken here, and it would count as needing no payment.
 pub(super) fn start_payment(
     terms: Terms<'_>,
@@ -136,12 +155,14 @@ pub(super) fn start_payment(
         && payment_method != ON_ACCOUNT
         && order.last_payment() < MAX_PAYMENTS;
     let held_until = order.held_until.filter(|until| *until > now);
-    let (amount, held_until) = match (status, order.awaits) {
-        (OrderStatus::Placed, Awaits::Payment) if is_due && held_until.is_some() => {
-            (order.total, held_until)
+    let due = match (status, order.awaits, held_until) {
+        (OrderStatus::Placed, Awaits::Payment, Some(held_until)) if is_due => {
+            Due::total(order, payment_method, held_until)
         }
-        (OrderStatus::Confirmed, _) if is_due => {
-            (Money { minor: order.total.minor - order.captured(), ..order.total }, None)
+        (OrderStatus::Confirmed, ..) if is_due => {
+            let rest = order.total.minor - order.captured();
+            let amount = Money { minor: rest, ..order.total };
+            Due { payment_method, amount, held_until: None }
         }
         _ => {
             let answer = StartPaymentAnswer::NotDue { statuses: order.statuses };
@@ -149,21 +170,53 @@ pub(super) fn start_payment(
         }
     };
     let payment_id = known.payment_id(order.last_payment() + 1);
-    let due_by = due_by(terms, order.last_payment() + 1, held_until, now);
-    let fact = payment_due(terms, &known, payment_method, amount, held_until, now);
-    let answer = StartPaymentAnswer::Started { payment_id, amount, due_by };
+    let due_by = due_by(terms, order.last_payment() + 1, due.held_until, now);
+    let answer = StartPaymentAnswer::Started { payment_id, amount: due.amount, due_by };
+    let fact = pay(terms, &known, due, now);
     Decision::answered(known.events(vec![fact]), answer.into())
+}
+
+/// A payment that is due.
+#[derive(Debug, Clone, Copy)]
+struct Due<'a> {
+    payment_method: &'a str,
+    amount: Money,
+    /// Until when the stock is held, or stays allocated without being paid; none when the order is confirmed.
+    held_until: Option<Timestamp>,
+}
+
+impl<'a> Due<'a> {
+    fn total(order: &Order, payment_method: &'a str, held_until: Timestamp) -> Self {
+        Self { payment_method, amount: order.total, held_until: Some(held_until) }
+    }
+}
+
+/// Begins the next payment of an order. One in one step is due once the stock is allocated: no money is taken
+/// without an allocation.
+fn pay(terms: Terms<'_>, known: &Known<'_>, due: Due<'_>, now: Timestamp) -> Fact {
+    let is_one_step = terms.settings.is_one_step(due.payment_method);
+    match due.held_until {
+        Some(held_until) if is_one_step && !known.order.is_allocated => {
+            let payment_method = due.payment_method.to_owned();
+            Fact::Authorized {
+                payment: None,
+                allocate_by: now + terms.policy.allocation_timeout,
+                one_step: Some(OneStep { payment_method, held_until }),
+            }
+        }
+        _ => payment_due(terms, known, due, is_one_step, now),
+    }
 }
 
 /// The next payment of an order.
 fn payment_due(
     terms: Terms<'_>,
     known: &Known<'_>,
-    payment_method: &str,
-    amount: Money,
-    held_until: Option<Timestamp>,
+    due: Due<'_>,
+    one_step: bool,
     now: Timestamp,
 ) -> Fact {
+    let Due { payment_method, amount, held_until } = due;
     let payment = known.order.last_payment() + 1;
     // A further payment is captured as the first one would have been.
     let capture = if payment == 1 { terms.settings.capture } else { known.order.capture };
@@ -174,10 +227,12 @@ fn payment_due(
         due_by: due_by(terms, payment, held_until, now),
         held_until,
         capture,
+        one_step,
     }
 }
 
-/// Until when a payment must be authorised. After the first, that is while the stock is held.
+/// Until when a payment must be authorised, or taken in one step. After the first, that is while the stock is held, or
+/// stays allocated without being paid.
 fn due_by(
     terms: Terms<'_>,
     payment: u32,
@@ -192,10 +247,11 @@ fn due_by(
 }
 
 fn authorized(terms: Terms<'_>, payment: Option<u32>, now: Timestamp) -> Fact {
-    Fact::Authorized { payment, allocate_by: now + terms.policy.allocation_timeout }
+    let allocate_by = now + terms.policy.allocation_timeout;
+    Fact::Authorized { payment, allocate_by, one_step: None }
 }
 
-/// A payment failed: another one may be made while the stock is held.
+/// A payment failed: another one may be made while the stock is held, or stays allocated.
 fn payment_failed(known: &Known<'_>, failure: Failure, now: Timestamp) -> Fact {
     match known.order.held_until.filter(|until| *until > now) {
         Some(until) => {
@@ -242,6 +298,13 @@ fn captured_at_once(state: &Shop, known: &Known<'_>) -> Option<Money> {
     }
     let shipped = state.shipped(&known.id)?;
     shipment::due_for(known, &shipped.0, is_all_shipped)
+}
+
+/// The total is taken in one step, with the stock allocated: nothing is left to be captured.
+fn taken_in_one_step(known: &Known<'_>, payment: u32, amount: Money) -> Vec<Fact> {
+    let mut facts = vec![Fact::Confirmed { payment: Some(payment), capture: None }];
+    facts.extend(captured(known, payment, amount));
+    facts
 }
 
 fn captured(known: &Known<'_>, payment: u32, amount: Money) -> Vec<Fact> {

@@ -135,7 +135,7 @@ names!(
     pub(crate) enum Awaits {
         /// Inventory, to hold the stock.
         Hold => "hold",
-        /// Payment, to authorise the total; or the customer, to pay anew.
+        /// Payment, to authorise the total or to take it in one step; or the customer, to pay anew.
         Payment => "payment",
         /// Inventory, to allocate what it held.
         Allocation => "allocation",

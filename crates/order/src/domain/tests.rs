@@ -1,5 +1,6 @@
 //! The rules of the order service, given, when, then.
 
+mod one_step;
 mod placing;
 mod saga;
 mod shipping;
@@ -268,6 +269,7 @@ impl History {
             due_by,
             held_until: Some(HELD_UNTIL),
             capture: Capture::OnConfirmation,
+            one_step: false,
         };
         self.payment(fact, PaymentStatus::Pending)
     }
@@ -279,7 +281,7 @@ impl History {
     }
 
     pub(crate) fn authorized(self) -> Self {
-        let fact = Fact::Authorized { payment: Some(1), allocate_by: ALLOCATE_BY };
+        let fact = Fact::Authorized { payment: Some(1), allocate_by: ALLOCATE_BY, one_step: None };
         self.payment(fact, PaymentStatus::Authorized)
     }
 

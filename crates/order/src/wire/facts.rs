@@ -20,7 +20,8 @@ use super::{
     status_to_wire,
 };
 use crate::domain::{
-    Action, Cancellation, Event, Fact, Failure, Hold, ShippedLine, Shortage, Statuses, Summary,
+    Action, Cancellation, Event, Fact, Failure, Hold, OneStep, ShippedLine, Shortage, Statuses,
+    Summary,
 };
 
 pub(super) fn encode(event: &Event) -> order::OrderEvent {
@@ -34,27 +35,37 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
     let id_if_any = |number: Option<u32>| number.map(id);
     match fact {
         Fact::Placed { .. } => Kind::Placed(encode_placed(currency, fact)),
-        Fact::PaymentDue { payment, amount, payment_method, due_by, held_until, capture } => {
-            Kind::PaymentDue(order::PaymentDue {
-                payment_id: id(*payment),
-                amount: Some((*amount).into()),
-                payment_method: payment_method.clone(),
-                due_by: Some((*due_by).into()),
-                held_until: held_until.map(Into::into),
-                capture_policy: capture_policy_to_wire(*capture).into(),
-                capture_at_once: held_until.is_none(),
-            })
-        }
+        Fact::PaymentDue {
+            payment,
+            amount,
+            payment_method,
+            due_by,
+            held_until,
+            capture,
+            one_step,
+        } => Kind::PaymentDue(order::PaymentDue {
+            payment_id: id(*payment),
+            amount: Some((*amount).into()),
+            payment_method: payment_method.clone(),
+            due_by: Some((*due_by).into()),
+            held_until: held_until.map(Into::into),
+            capture_policy: capture_policy_to_wire(*capture).into(),
+            capture_at_once: held_until.is_none() && !one_step,
+            one_step: *one_step,
+        }),
         Fact::PaymentFailed { payment, failure, retry_until } => {
             Kind::PaymentFailed(payment_failed(id(*payment), failure, *retry_until))
         }
         Fact::ActionRequired { payment, action } => {
             Kind::ActionRequired(action_required(id(*payment), action))
         }
-        Fact::Authorized { payment, allocate_by } => Kind::Authorized(order::Authorized {
-            payment_id: id_if_any(*payment),
-            allocate_by: Some((*allocate_by).into()),
-        }),
+        Fact::Authorized { payment, allocate_by, one_step } => {
+            Kind::Authorized(order::Authorized {
+                payment_id: id_if_any(*payment),
+                allocate_by: Some((*allocate_by).into()),
+                one_step: one_step.as_ref().map(one_step_to_wire),
+            })
+        }
         Fact::Confirmed { payment, capture } => Kind::Confirmed(order::Confirmed {
             payment_id: id_if_any(*payment),
             capture: capture.map(Into::into),
@@ -151,6 +162,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             held_until: Timestamp::parse_optional(due.held_until.as_ref())?,
             capture: capture_policy(due.capture_policy),
             payment_method: due.payment_method,
+            one_step: due.one_step,
         },
         Kind::PaymentFailed(failed) => Fact::PaymentFailed {
             payment: number(&failed.payment_id)?,
@@ -169,6 +181,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
         Kind::Authorized(authorized) => Fact::Authorized {
             payment: number_if_any(authorized.payment_id())?,
             allocate_by: Timestamp::parse(authorized.allocate_by.as_ref())?,
+            one_step: authorized.one_step.map(one_step).transpose()?,
         },
         Kind::Confirmed(confirmed) => Fact::Confirmed {
             payment: number_if_any(confirmed.payment_id())?,
@@ -305,6 +318,16 @@ pub(super) fn shortage_to_wire(shortage: &Shortage) -> order::Shortage {
         requested: shortage.requested,
         available: shortage.available,
     }
+}
+
+fn one_step(due: order::OneStep) -> Result<OneStep, ParseError> {
+    let held_until = Timestamp::parse(due.held_until.as_ref())?;
+    Ok(OneStep { payment_method: due.payment_method, held_until })
+}
+
+fn one_step_to_wire(due: &OneStep) -> order::OneStep {
+    let held_until = Some(due.held_until.into());
+    order::OneStep { payment_method: due.payment_method.clone(), held_until }
 }
 
 /// The number of a payment in its order, which is that of the event.

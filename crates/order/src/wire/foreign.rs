@@ -155,6 +155,7 @@ fn payment(payment: u32, kind: Payment) -> Result<Signal, WireError> {
         Payment::Stuck(_) => "payment.stuck",
         Payment::SettledByOperator(_) => "payment.settled_by_operator",
         Payment::TurnedUp(_) => "payment.turned_up",
+        Payment::ChargePending(_) => "payment.charge_pending",
     };
     Err(WireError::Unexpected(unexpected))
 }

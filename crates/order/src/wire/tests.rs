@@ -15,8 +15,8 @@ use protocol::time::Timestamp;
 use super::*;
 use crate::domain::{
     Action, CancelAnswer, Cancellation, Charge, Discount, Fact, Failure, Hold, LineProblem,
-    LineProblemCode, Lines, ListedLines, OrderLine, PlaceAnswer, ReleaseAnswer, ShippedLine,
-    Signal, StartPaymentAnswer, Statuses, Summary, tests::sealed,
+    LineProblemCode, Lines, ListedLines, OneStep, OrderLine, PlaceAnswer, ReleaseAnswer,
+    ShippedLine, Signal, StartPaymentAnswer, Statuses, Summary, tests::sealed,
 };
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
@@ -104,12 +104,27 @@ fn facts() -> Vec<Fact> {
             due_by: at,
             held_until: Some(at),
             capture: Capture::OnShipment,
+            one_step: false,
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
         Fact::PaymentFailed { payment: 1, failure, retry_until: None },
         Fact::ActionRequired { payment: 1, action },
-        Fact::Authorized { payment: Some(1), allocate_by: at },
-        Fact::Authorized { payment: None, allocate_by: at },
+        Fact::PaymentDue {
+            payment: 2,
+            amount: gbp(700),
+            payment_method: "ideal".into(),
+            due_by: at,
+            held_until: Some(at),
+            capture: Capture::OnConfirmation,
+            one_step: true,
+        },
+        Fact::Authorized { payment: Some(1), allocate_by: at, one_step: None },
+        Fact::Authorized { payment: None, allocate_by: at, one_step: None },
+        Fact::Authorized {
+            payment: None,
+            allocate_by: at,
+            one_step: Some(OneStep { payment_method: "ideal".into(), held_until: at }),
+        },
         Fact::Confirmed { payment: Some(1), capture: Some(gbp(500)) },
         Fact::Confirmed { payment: None, capture: None },
         Fact::PartCaptured { payment: 1, amount: gbp(200), captured: gbp(300) },

@@ -10,7 +10,7 @@ use protocol::time::Timestamp;
 use super::{
     Answer, DifferenceKind, Event, Fact, GIVEN_UP, Input, Listed, MAX_REFUNDS, Operation,
     OperationKind, Outcome, Payment, PaymentRow, PaymentRows, Refund, RefundAnswer, Resolution,
-    SettleAnswer, Status, Wanted, difference,
+    SettleAnswer, Status, Steps, Wanted, difference,
     outcome::{in_trouble, is_known, settled},
 };
 
@@ -23,9 +23,9 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let events = match input {
-        Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once } => {
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, steps } => {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
-            begin(payments, payment, *capture_at_once, now)
+            begin(payments, payment, *steps, now)
         }
         Input::Capture { payment_id, number, amount } => {
             let number = *number;
@@ -62,12 +62,7 @@ pub(super) fn decide(
     Decision::events(events)
 }
 
-fn begin(
-    payments: &PaymentRows,
-    payment: Payment,
-    capture_at_once: bool,
-    now: Timestamp,
-) -> Vec<Event> {
+fn begin(payments: &PaymentRows, payment: Payment, steps: Steps, now: Timestamp) -> Vec<Event> {
     let (payment_id, amount) = (payment.id, payment.amount);
     if payments.get(&payment_id).is_some() {
         return vec![];
@@ -85,9 +80,14 @@ fn begin(
     let payment_method = payment.payment_method.clone();
     let due_by = Timestamp::from_millis(payment.due_by_ms);
     let mut deciding = Deciding { payment, now, events };
+    if steps == Steps::Charge {
+        let operation = Operation::first(OperationKind::Charge);
+        deciding.add(Fact::ChargePending { operation, amount, payment_method, due_by });
+        return deciding.events;
+    }
     let operation = Operation::first(OperationKind::Authorize);
     deciding.add(Fact::AuthorizationPending { operation, amount, payment_method, due_by });
-    if capture_at_once {
+    if steps == Steps::AuthorizeAndCapture {
         let operation = Operation::first(OperationKind::Capture);
         deciding.add(Fact::CaptureRequested { operation, amount });
     }
@@ -315,8 +315,11 @@ impl Deciding {
             (Resolution::DoneElsewhere, OperationKind::Authorize) => {
                 return SettleAnswer::NotApplicable;
             }
-            (Resolution::DoneElsewhere, OperationKind::Capture) => {
-                Some(Fact::Captured { operation, amount })
+            // Of a charge we have no name then by which the provider could be asked to pay it back: what is to
+            // be paid back is done elsewhere as well.
+            (Resolution::DoneElsewhere, OperationKind::Capture | OperationKind::Charge) => {
+                let provider_reference = self.payment.provider_reference.clone();
+                Some(Fact::Captured { operation, amount, provider_reference })
             }
             (Resolution::DoneElsewhere, OperationKind::Void) => {
                 Some(Fact::Voided { operation, amount })
@@ -324,7 +327,7 @@ impl Deciding {
             (Resolution::DoneElsewhere, OperationKind::Refund) => {
                 Some(Fact::Refunded { operation, amount, refund_id: refund.id.clone() })
             }
-            (Resolution::GiveUp, OperationKind::Authorize) => {
+            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Charge) => {
                 Some(Fact::Failed { operation, detail: GIVEN_UP.to_owned() })
             }
             (Resolution::GiveUp, OperationKind::Capture) => {

@@ -43,7 +43,7 @@ pub struct Listed {
     pub operation: Operation,
     /// The amount.
     pub amount: Money,
-    /// The provider's name for the authorisation; empty when the provider does not list it.
+    /// The provider's name for the authorisation, or for the charge; empty when the provider does not list it.
     pub provider_reference: String,
     /// When it was carried out, if the provider lists it.
     pub occurred_at: Option<Timestamp>,
@@ -52,7 +52,10 @@ pub struct Listed {
 impl Operation {
     /// Whether what turns up of it is given back: what was set aside or taken.
     pub(crate) fn is_given_back(self) -> bool {
-        matches!(self.kind, OperationKind::Authorize | OperationKind::Capture)
+        match self.kind {
+            OperationKind::Authorize | OperationKind::Capture | OperationKind::Charge => true,
+            OperationKind::Void | OperationKind::Refund => false,
+        }
     }
 }
 
@@ -161,7 +164,7 @@ impl Payment {
                 let (amount, refund_id) = (self.money(known.amount), known.refund.id.clone());
                 Some(Fact::Refunded { operation, amount, refund_id })
             }
-            OperationKind::Authorize | OperationKind::Capture => None,
+            OperationKind::Authorize | OperationKind::Capture | OperationKind::Charge => None,
         }
     }
 }

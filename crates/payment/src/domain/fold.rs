@@ -17,6 +17,9 @@ impl Payment {
             Fact::AuthorizationPending { operation, amount, .. } => {
                 self.begins(Status::AuthorizationPending, *operation, *amount, time, context);
             }
+            Fact::ChargePending { operation, amount, .. } => {
+                self.begins(Status::ChargePending, *operation, *amount, time, context);
+            }
             Fact::CapturePending { operation, amount } => {
                 self.begins(Status::CapturePending, *operation, *amount, time, context);
                 self.wanted.retain(|wanted| match wanted {
@@ -60,9 +63,14 @@ impl Payment {
                 self.provider_reference.clone_from(provider_reference);
                 self.authorized += amount.minor;
             }
-            Fact::Captured { operation, amount } => {
+            Fact::Captured { operation, amount, provider_reference } => {
                 self.ends(Status::Captured, *operation, TransactionStatus::Done, "");
                 self.captured += amount.minor;
+                // What is charged was not set aside before.
+                if operation.kind == OperationKind::Charge {
+                    self.provider_reference.clone_from(provider_reference);
+                    self.authorized += amount.minor;
+                }
             }
             Fact::Voided { operation, amount } => {
                 self.clear_given_up(*operation, *amount);
@@ -137,6 +145,11 @@ impl Payment {
         // What the order has paid before is its own: no more than this is given back.
         let is_surplus = self.kept() > 0 && !self.is_cancelled();
         match operation.kind {
+            OperationKind::Charge => {
+                self.status = Status::Captured;
+                self.captured += amount.minor;
+                self.authorized += amount.minor;
+            }
             OperationKind::Capture => {
                 self.status = Status::Captured;
                 self.captured += amount.minor;
@@ -178,8 +191,8 @@ impl Payment {
         }
     }
 
-    /// What follows at once says what becomes of an operation that was done elsewhere, and of a capture
-    /// or an authorisation that is given up.
+    /// What follows at once says what becomes of an operation that was done elsewhere, and of a capture,
+    /// a charge or an authorisation that is given up.
     fn settled_by_operator(&mut self, operation: Operation, amount: Money, how: Resolution) {
         let is_unasked = self.pending_transaction().is_some_and(|it| it.refund.is_unasked());
         match (how, operation.kind, self.trouble()) {
@@ -209,7 +222,11 @@ impl Payment {
             (Resolution::DoneElsewhere, ..) => {
                 self.mark(operation, TransactionStatus::Stuck, DONE_ELSEWHERE);
             }
-            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Capture, _) => {}
+            (
+                Resolution::GiveUp,
+                OperationKind::Authorize | OperationKind::Capture | OperationKind::Charge,
+                _,
+            ) => {}
         }
     }
 
@@ -227,7 +244,10 @@ impl Payment {
         match operation.kind {
             OperationKind::Void => self.given_up_hold -= amount.minor,
             OperationKind::Refund if was_counted => self.given_up_refund -= amount.minor,
-            OperationKind::Refund | OperationKind::Authorize | OperationKind::Capture => {}
+            OperationKind::Refund
+            | OperationKind::Authorize
+            | OperationKind::Capture
+            | OperationKind::Charge => {}
         }
     }
 

@@ -29,6 +29,8 @@ pub enum OperationKind {
     Void,
     /// Pay back what was taken, or a part of it.
     Refund,
+    /// Take an amount in one step, without setting it aside before.
+    Charge,
 }
 
 impl Operation {
@@ -61,7 +63,7 @@ impl Operation {
 }
 
 impl OperationKind {
-    const ALL: [Self; 4] = [Self::Authorize, Self::Capture, Self::Void, Self::Refund];
+    const ALL: [Self; 5] = [Self::Authorize, Self::Capture, Self::Void, Self::Refund, Self::Charge];
 
     /// Its name.
     pub(crate) fn as_str(self) -> &'static str {
@@ -70,6 +72,7 @@ impl OperationKind {
             Self::Capture => "capture",
             Self::Void => "void",
             Self::Refund => "refund",
+            Self::Charge => "charge",
         }
     }
 
@@ -82,7 +85,9 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, number } = self;
         match kind {
-            OperationKind::Authorize | OperationKind::Void if *number == 1 => {
+            OperationKind::Authorize | OperationKind::Void | OperationKind::Charge
+                if *number == 1 =>
+            {
                 f.write_str(kind.as_str())
             }
             _ => write!(f, "{}-{number}", kind.as_str()),

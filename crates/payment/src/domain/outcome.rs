@@ -10,7 +10,7 @@ use super::{Fact, Operation, OperationKind, Refund, StuckReason, Trouble};
 pub enum Outcome {
     /// The provider did it.
     Approved {
-        /// The provider's name for the authorisation.
+        /// The provider's name for the authorisation, or for the charge.
         provider_reference: String,
     },
     /// The provider refused.
@@ -61,10 +61,10 @@ pub(super) fn settled(
             let provider_reference = provider_reference.clone();
             Fact::Authorized { operation, provider_reference, amount }
         }
-        (OperationKind::Authorize, Outcome::Declined { code }) => {
+        (OperationKind::Authorize | OperationKind::Charge, Outcome::Declined { code }) => {
             Fact::Declined { operation, code: code.clone() }
         }
-        (OperationKind::Authorize, Outcome::Failed { detail }) => {
+        (OperationKind::Authorize | OperationKind::Charge, Outcome::Failed { detail }) => {
             Fact::Failed { operation, detail: detail.clone() }
         }
         // Under this key the provider has done something else, and nothing for this payment.
@@ -72,7 +72,13 @@ pub(super) fn settled(
             let detail = "the provider knows the operation with other parameters".to_owned();
             Fact::Failed { operation, detail }
         }
-        (OperationKind::Capture, Outcome::Approved { .. }) => Fact::Captured { operation, amount },
+        (
+            OperationKind::Capture | OperationKind::Charge,
+            Outcome::Approved { provider_reference },
+        ) => {
+            let provider_reference = provider_reference.clone();
+            Fact::Captured { operation, amount, provider_reference }
+        }
         (OperationKind::Capture, Outcome::Declined { code }) => {
             Fact::CaptureFailed { operation, code: code.clone() }
         }
@@ -84,7 +90,8 @@ pub(super) fn settled(
             Fact::Refunded { operation, amount, refund_id: refund.id.clone() }
         }
         (_, Outcome::Silent { .. } | Outcome::ActionRequired { .. })
-        | (OperationKind::Capture, Outcome::Conflict)
+        // Under this key the provider may have taken another amount.
+        | (OperationKind::Capture | OperationKind::Charge, Outcome::Conflict)
         | (
             OperationKind::Void | OperationKind::Refund,
             Outcome::Declined { .. } | Outcome::Failed { .. } | Outcome::Conflict,

@@ -21,17 +21,17 @@ pub struct Payment {
     pub amount: Money,
     /// The payment provider's token.
     pub payment_method: String,
-    /// The provider's name for the authorisation; empty before it.
+    /// The provider's name for the authorisation, or for the charge; empty before it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider_reference: String,
-    /// What was authorised, less what was voided, in minor units.
+    /// What was authorised or charged, less what was voided, in minor units.
     pub authorized: i64,
     /// What was taken, in minor units.
     pub captured: i64,
     /// What was paid back, in minor units.
     pub refunded: i64,
     /// When the order is cancelled if the payment has not answered, in milliseconds since 1970: nothing
-    /// is authorised after that.
+    /// is authorised or charged after that.
     pub due_by_ms: i64,
     /// When the order was cancelled, in milliseconds since 1970: from then on everything is given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,13 +82,13 @@ pub struct Action {
 pub enum Status {
     /// The provider is asked to authorise.
     AuthorizationPending,
-    /// The customer has to do something before the provider authorises.
+    /// The customer has to do something before the provider authorises or charges.
     ActionRequired,
     /// The amount is set aside, not yet taken.
     Authorized,
-    /// The provider declined to authorise.
+    /// The provider declined to authorise or to charge.
     Declined,
-    /// The provider could not be brought to authorise, and has certainly not charged.
+    /// The provider could not be brought to authorise or to charge, and has certainly not charged.
     Failed,
     /// The provider is asked to take an amount.
     CapturePending,
@@ -106,11 +106,13 @@ pub enum Status {
     Refunded,
     /// An operator has given up to void or to pay back.
     GivenUp,
+    /// The provider is asked to take the amount in one step.
+    ChargePending,
 }
 
 impl Status {
     /// Every status.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::AuthorizationPending,
         Self::ActionRequired,
         Self::Authorized,
@@ -124,6 +126,7 @@ impl Status {
         Self::RefundPending,
         Self::Refunded,
         Self::GivenUp,
+        Self::ChargePending,
     ];
 
     /// The status as it is in JSON and in the database.
@@ -142,6 +145,7 @@ impl Status {
             Self::RefundPending => "refund_pending",
             Self::Refunded => "refunded",
             Self::GivenUp => "given_up",
+            Self::ChargePending => "charge_pending",
         }
     }
 }
@@ -182,7 +186,7 @@ impl Payment {
         Timestamp::from_millis(self.transactions.first().map_or(self.due_by_ms, |it| it.at_ms))
     }
 
-    /// What is authorised and neither captured, let go nor given up, in minor units.
+    /// What is authorised and neither captured, let go nor given up, in minor units. Nothing of what was charged.
     pub(crate) fn held(&self) -> i64 {
         self.authorized - self.captured - self.given_up_hold
     }
@@ -241,7 +245,7 @@ impl Payment {
     pub(crate) fn look_up_only_from(&self) -> Option<Timestamp> {
         let cancelled_at = self.cancelled_at_ms;
         let from = match self.pending.as_ref()?.operation.kind {
-            OperationKind::Authorize => {
+            OperationKind::Authorize | OperationKind::Charge => {
                 Some(cancelled_at.map_or(self.due_by_ms, |at| at.min(self.due_by_ms)))
             }
             OperationKind::Capture => cancelled_at,

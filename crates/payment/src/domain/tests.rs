@@ -1,5 +1,7 @@
 //! The rules of payment, given, when, then.
 
+mod one_step;
+
 use engine::{Cause, Context, Recorded};
 use events::{
     id::{OrderId, PaymentId},
@@ -64,7 +66,11 @@ fn capture_pending() -> Fact {
 }
 
 fn captured() -> Fact {
-    Fact::Captured { operation: CAPTURE, amount: pounds(500) }
+    taken_by(CAPTURE, 500)
+}
+
+fn taken_by(operation: Operation, minor: i64) -> Fact {
+    Fact::Captured { operation, amount: pounds(minor), provider_reference: "p1".into() }
 }
 
 fn capture_failed() -> Fact {
@@ -94,9 +100,13 @@ fn payment_due() -> Input {
 }
 
 fn payment_due_of(payment_id: PaymentId) -> Input {
+    payment_due_in(Steps::Authorize, payment_id)
+}
+
+fn payment_due_in(steps: Steps, payment_id: PaymentId) -> Input {
     let payment_method = "card".into();
     let (amount, due_by) = (pounds(500), DUE_BY);
-    Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once: false }
+    Input::PaymentDue { payment_id, amount, payment_method, due_by, steps }
 }
 
 fn confirmed() -> Input {
@@ -250,6 +260,10 @@ fn histories() -> Vec<Vec<Fact>> {
         [self::taken(), vec![part_pending("R1", 1, 200)]].concat(),
         [self::taken(), vec![part_pending("R1", 1, 200), part_requested("R2", 100)]].concat(),
         vec![authorization_pending(), authorized(), capturing(2, 100), capture_requested(3, 50)],
+        one_step::charging(),
+        [one_step::charging(), vec![Fact::CancelRequested]].concat(),
+        [one_step::charging(), vec![uncertain(one_step::CHARGE)]].concat(),
+        one_step::charged(),
     ]
 }
 
@@ -290,7 +304,7 @@ fn capture_requested(number: u32, minor: i64) -> Fact {
 
 fn part_captured(number: u32, minor: i64) -> Fact {
     let operation = Operation { kind: OperationKind::Capture, number };
-    Fact::Captured { operation, amount: pounds(minor) }
+    taken_by(operation, minor)
 }
 
 fn part(id: &str) -> Refund {
@@ -675,12 +689,7 @@ fn what_an_earlier_payment_has_taken_stays_with_the_order() {
 
 #[test]
 fn a_payment_may_be_captured_as_soon_as_it_is_authorised() {
-    let at_once = match payment_due_of(first()) {
-        Input::PaymentDue { payment_id, amount, payment_method, due_by, .. } => {
-            Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once: true }
-        }
-        other => other,
-    };
+    let at_once = payment_due_in(Steps::AuthorizeAndCapture, first());
     let capture = Operation::first(OperationKind::Capture);
     let requested = Fact::CaptureRequested { operation: capture, amount: pounds(500) };
     let given = [authorization_pending(), requested];
@@ -863,7 +872,6 @@ fn what_is_left_when_a_part_cannot_be_captured_is_let_go_though_another_part_was
     let part = |number| Operation { kind: OperationKind::Capture, number };
     let (one, two, three) = (part(5), part(6), part(7));
     let pending = |operation, amount| Fact::CapturePending { operation, amount: pounds(amount) };
-    let captured = |operation, amount| Fact::Captured { operation, amount: pounds(amount) };
     let requested =
         |operation, amount| Fact::CaptureRequested { operation, amount: pounds(amount) };
     let refused = |operation| Fact::CaptureFailed { operation, code: "expired".into() };
@@ -871,7 +879,7 @@ fn what_is_left_when_a_part_cannot_be_captured_is_let_go_though_another_part_was
         authorization_pending(),
         authorized(),
         pending(one, 200),
-        captured(one, 200),
+        taken_by(one, 200),
         pending(two, 100),
         requested(three, 50),
     ];
@@ -994,7 +1002,7 @@ fn an_approved_refund_is_refunded() {
 fn what_is_captured_in_part_is_voided_and_refunded_when_the_order_is_cancelled() {
     let part = Input::Capture { payment_id: first(), number: 4, amount: pounds(450) };
     let pending = Fact::CapturePending { operation: CAPTURE, amount: pounds(450) };
-    let taken = Fact::Captured { operation: CAPTURE, amount: pounds(450) };
+    let taken = taken_by(CAPTURE, 450);
     let void = Fact::VoidPending { operation: VOID, amount: pounds(50) };
     let let_go = Fact::Voided { operation: VOID, amount: pounds(50) };
     let whole = Refund::default();

@@ -115,6 +115,7 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         Task::Authorize { payment_method } => {
             (Status::AuthorizationPending, payment_method, String::new())
         }
+        Task::Charge { payment_method } => (Status::ChargePending, payment_method, String::new()),
         Task::Capture { provider_reference } => {
             (Status::CapturePending, "card".into(), provider_reference)
         }
@@ -184,6 +185,7 @@ fn pounds(minor: i64) -> Money {
 fn request(task: Task) -> Request {
     let name = match task {
         Task::Authorize { .. } => "authorize",
+        Task::Charge { .. } => "charge",
         Task::Capture { .. } => "capture-4",
         Task::Void { .. } => "void",
         Task::Refund { .. } => "refund-1",
@@ -194,6 +196,14 @@ fn request(task: Task) -> Request {
 
 fn authorize(payment_method: &str) -> Request {
     request(Task::Authorize { payment_method: payment_method.into() })
+}
+
+fn charge(payment_method: &str) -> Request {
+    request(Task::Charge { payment_method: payment_method.into() })
+}
+
+fn charged() -> Outcome {
+    Outcome::Approved { provider_reference: format!("sim_{PAYMENT}:charge") }
 }
 
 fn reference() -> String {
@@ -230,6 +240,32 @@ async fn an_answer_is_the_outcome() {
     assert_eq!(simulated.carry_out(&capture()).await, approved());
     assert_eq!(simulated.money().await, (500, 0));
     assert_eq!(simulated.carry_out(&refund()).await, approved());
+    assert_eq!(simulated.money().await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_charge_takes_the_money_in_one_step_and_once() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let broke = charge("sim:charge_decline:insufficient_funds");
+    assert_eq!(simulated.carry_out(&broke).await, declined("insufficient_funds"));
+    assert_eq!(simulated.money().await, (0, 0));
+    for method in ["ideal", "sim:error:7", "sim:charge_outage:50"] {
+        let simulated = TestProvider::new(TIMEOUT).await;
+        assert_eq!(simulated.carry_out(&charge(method)).await, charged(), "{method}");
+        assert_eq!(simulated.carry_out(&charge(method)).await, charged(), "{method}");
+        assert_eq!(simulated.money().await, (500, 0), "{method}");
+    }
+    let simulated = TestProvider::new(SHORT).await;
+    assert_eq!(simulated.carry_out(&charge("sim:charge_lost")).await, charged());
+    assert_eq!(simulated.money().await, (500, 0));
+}
+
+#[tokio::test]
+async fn a_charge_that_never_works_has_failed_and_nothing_is_taken() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let outcome = simulated.carry_out(&charge("sim:charge_error:1000")).await;
+    let detail = "8 attempts, none of which the provider carried out".to_owned();
+    assert_eq!(outcome, Outcome::Failed { detail });
     assert_eq!(simulated.money().await, (0, 0));
 }
 
@@ -393,21 +429,22 @@ async fn of_a_cancelled_order(
 
 #[tokio::test]
 async fn what_the_order_has_no_use_for_is_not_asked_for() {
-    let simulated = TestProvider::new(TIMEOUT).await;
-    let request = authorize("card");
-    let never_asked = of_a_cancelled_order(&simulated.provider, &request, false, NOW).await;
-    let Attempted::Done(input) = never_asked else { panic!("is certain") };
-    assert!(matches!(outcome(input), Outcome::Failed { .. }));
+    for request in [authorize("card"), charge("ideal")] {
+        let simulated = TestProvider::new(TIMEOUT).await;
+        let never_asked = of_a_cancelled_order(&simulated.provider, &request, false, NOW).await;
+        let Attempted::Done(input) = never_asked else { panic!("is certain") };
+        assert!(matches!(outcome(input), Outcome::Failed { .. }));
 
-    // A call may be on its way that the provider has not carried out yet.
-    let perhaps_asked = of_a_cancelled_order(&simulated.provider, &request, true, NOW).await;
-    let Attempted::RetryAt(time) = perhaps_asked else { panic!("is not certain") };
-    assert!(NOW < time && time <= NOW + POLICY.late_window, "{time}");
-    let later = NOW + POLICY.late_window;
-    let never_done = of_a_cancelled_order(&simulated.provider, &request, true, later).await;
-    let Attempted::Done(input) = never_done else { panic!("is certain by now") };
-    assert!(matches!(outcome(input), Outcome::Failed { .. }));
-    assert_eq!(simulated.money().await, (0, 0), "the provider was never asked to authorise");
+        // A call may be on its way that the provider has not carried out yet.
+        let perhaps_asked = of_a_cancelled_order(&simulated.provider, &request, true, NOW).await;
+        let Attempted::RetryAt(time) = perhaps_asked else { panic!("is not certain") };
+        assert!(NOW < time && time <= NOW + POLICY.late_window, "{time}");
+        let later = NOW + POLICY.late_window;
+        let never_done = of_a_cancelled_order(&simulated.provider, &request, true, later).await;
+        let Attempted::Done(input) = never_done else { panic!("is certain by now") };
+        assert!(matches!(outcome(input), Outcome::Failed { .. }));
+        assert_eq!(simulated.money().await, (0, 0), "the provider was never asked");
+    }
 }
 
 #[tokio::test]
@@ -423,12 +460,17 @@ async fn what_the_provider_did_before_the_order_was_cancelled_is_found() {
 
 #[tokio::test]
 async fn an_authorisation_that_is_overdue_is_not_asked_for() {
+    for request in [authorize("card"), charge("ideal")] {
+        is_not_asked_for_when_it_is_overdue(&request).await;
+    }
+}
+
+async fn is_not_asked_for_when_it_is_overdue(request: &Request) {
     let simulated = TestProvider::new(TIMEOUT).await;
-    let request = authorize("card");
-    let overdue = Payment { due_by_ms: NOW.millis(), ..payment_of(&request, None) };
+    let overdue = Payment { due_by_ms: NOW.millis(), ..payment_of(request, None) };
     let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
     let provider = &simulated.provider;
-    let attempted = payments(provider).execute(&announced(overdue, &request), attempt).await;
+    let attempted = payments(provider).execute(&announced(overdue, request), attempt).await;
     let Attempted::Done(input) = attempted else { panic!("is certain") };
     assert!(matches!(outcome(input), Outcome::Failed { .. }));
     assert_eq!(simulated.money().await, (0, 0));

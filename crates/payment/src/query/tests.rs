@@ -19,7 +19,7 @@ use crate::{
     LookupPolicy, Settings,
     domain::{
         After, DifferenceKind, Event, Fact, Input, Listed, Operation, OperationKind, Outcome,
-        Refund, Resolution, StuckReason, TroubleKind,
+        Refund, Resolution, Steps, StuckReason, TroubleKind,
     },
     provider::{Answer, Request, Task},
 };
@@ -93,7 +93,7 @@ fn life() -> Vec<Fact> {
             amount: pounds(500),
         },
         Fact::CapturePending { operation: CAPTURE, amount: pounds(500) },
-        Fact::Captured { operation: CAPTURE, amount: pounds(500) },
+        Fact::Captured { operation: CAPTURE, amount: pounds(500), provider_reference: "p1".into() },
         Fact::RefundPending {
             operation: REFUND,
             amount: pounds(500),
@@ -183,7 +183,7 @@ async fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
 fn random_input(random: &mut Random) -> Input {
     let payment_id =
         PaymentId { number: 1 + random.below(2) as u32, ..payment(random.below(3) as u8) };
-    let operation = random.one_of(&["authorize", "capture-4", "void", "refund-1"]);
+    let operation = random.one_of(&["authorize", "capture-4", "void", "refund-1", "charge"]);
     let operation = Operation::parse(operation).expect("valid");
     let outcome = match random.below(9) {
         2 => Outcome::Conflict,
@@ -204,7 +204,7 @@ fn random_input(random: &mut Random) -> Input {
             amount: pounds(500),
             payment_method: "card".into(),
             due_by: Timestamp::from_millis(9),
-            capture_at_once: random.below(3) == 0,
+            steps: random.one_of(&[Steps::Authorize, Steps::AuthorizeAndCapture, Steps::Charge]),
         },
         6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
         16..19 => Input::Refund {

@@ -1,9 +1,9 @@
-//! Money that the simulated provider has set aside.
+//! Money that the simulated provider has set aside, or taken in one step.
 
 use events::money::Money;
 use protocol::id::Shop;
 
-/// Money that was set aside.
+/// Money that was set aside, or taken in one step: then all of it is captured from the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authorization {
     pub(super) shop: Shop,

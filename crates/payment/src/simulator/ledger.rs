@@ -29,9 +29,9 @@ const TABLES: &str = "
 create table if not exists operation (
     operation_id text primary key,
     shop text not null,
-    -- What was asked: authorize, capture, void, refund.
+    -- What was asked: authorize, charge, capture, void, refund.
     task text not null,
-    -- The payment method of an authorisation; of the others, the authorisation that they change.
+    -- The payment method of an authorisation or a charge; of the others, the authorisation that they change.
     target text not null,
     amount integer not null,
     currency text not null,
@@ -39,7 +39,7 @@ create table if not exists operation (
     missed integer not null,
     -- approved or declined; null when there was no answer yet.
     outcome text,
-    -- The authorisation that was approved, or the code of the refusal.
+    -- The authorisation or the charge that was approved, or the code of the refusal.
     detail text,
     -- When it was first asked for, in milliseconds since 1970.
     at_ms integer not null,
@@ -51,7 +51,7 @@ create table if not exists operation (
 create index if not exists operation_due on operation (due_ms) where outcome is null;
 create index if not exists operation_done on operation (shop, done_ms, operation_id)
     where outcome = 'approved';
--- A row is money that was set aside.
+-- A row is money that was set aside, or taken in one step.
 create table if not exists authorization (
     reference text primary key,
     shop text not null,
@@ -114,7 +114,7 @@ pub(super) async fn load(
     for request in requests {
         ids.insert(&*request.operation_id);
         match &request.task {
-            Task::Authorize { .. } => {}
+            Task::Authorize { .. } | Task::Charge { .. } => {}
             Task::Capture { provider_reference }
             | Task::Void { provider_reference }
             | Task::Refund { provider_reference } => {
@@ -331,6 +331,7 @@ fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {
     let target: String = row.try_get("target")?;
     let task = match row.try_get("task")? {
         "authorize" => Task::Authorize { payment_method: target },
+        "charge" => Task::Charge { payment_method: target },
         "capture" => Task::Capture { provider_reference: target },
         "void" => Task::Void { provider_reference: target },
         "refund" => Task::Refund { provider_reference: target },
@@ -367,7 +368,7 @@ fn authorization(row: &SqliteRow) -> Result<Authorization, sqlx::Error> {
 
 fn target(task: &Task) -> &str {
     match task {
-        Task::Authorize { payment_method } => payment_method,
+        Task::Authorize { payment_method } | Task::Charge { payment_method } => payment_method,
         Task::Capture { provider_reference }
         | Task::Void { provider_reference }
         | Task::Refund { provider_reference } => provider_reference,

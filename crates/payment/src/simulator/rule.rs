@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::provider_api::Task;
 
-/// The code of an authorisation whose payment method is not one of the simulator's.
+/// The code of an authorisation or a charge whose payment method is not one of the simulator's.
 const INVALID: &str = "invalid_payment_method";
 
 /// How the provider behaves in an operation.
@@ -50,19 +50,29 @@ impl Rule {
             return Self::Approve;
         };
         match parse(script) {
-            Some((name, rule)) if name == task.as_str() => rule,
+            Some((Some(name), rule)) if name == task.as_str() => rule,
+            Some((None, rule)) if is_first(task) => rule,
             Some(_) => Self::Approve,
             None => Self::Decline { code: INVALID.to_owned() },
         }
     }
 }
 
-/// The name of the task that a script is about, and its rule for it.
-fn parse(script: &str) -> Option<(&'static str, Rule)> {
-    let (name, behaviour) = ["capture", "void", "refund"]
+/// Whether a payment begins with it.
+fn is_first(task: &Task) -> bool {
+    match task {
+        Task::Authorize { .. } | Task::Charge { .. } => true,
+        Task::Capture { .. } | Task::Void { .. } | Task::Refund { .. } => false,
+    }
+}
+
+/// The name of the task that a script is about, none for the one with which a payment begins; and its rule for it.
+fn parse(script: &str) -> Option<(Option<&'static str>, Rule)> {
+    let (name, behaviour) = ["charge", "capture", "void", "refund"]
         .into_iter()
-        .find_map(|name| Some((name, script.strip_prefix(name)?.strip_prefix('_')?)))
-        .unwrap_or(("authorize", script));
+        .find_map(|name| Some((Some(name), script.strip_prefix(name)?.strip_prefix('_')?)))
+        .unwrap_or((None, script));
+    let begins = matches!(name, None | Some("charge"));
     let (verb, argument) = match behaviour.split_once(':') {
         Some((verb, argument)) => (verb, Some(argument)),
         None => (behaviour, None),
@@ -73,10 +83,8 @@ fn parse(script: &str) -> Option<(&'static str, Rule)> {
         ("slow", Some(millis)) => Rule::Slow(Duration::from_millis(millis.parse().ok()?)),
         ("lost", None) => Rule::Lost,
         ("late", Some(millis)) => Rule::Late(Duration::from_millis(millis.parse().ok()?)),
-        ("forget", None) if name != "authorize" => Rule::Forget,
-        ("action", Some(lookups)) if name == "authorize" => {
-            Rule::Action { lookups: lookups.parse().ok()? }
-        }
+        ("forget", None) if !begins => Rule::Forget,
+        ("action", Some(lookups)) if begins => Rule::Action { lookups: lookups.parse().ok()? },
         ("error", Some(times)) => Rule::Error { times: times.parse().ok()? },
         ("outage", Some(times)) => Rule::Outage { times: times.parse().ok()? },
         _ => return None,
@@ -90,6 +98,10 @@ mod tests {
 
     fn authorize() -> Task {
         Task::Authorize { payment_method: String::new() }
+    }
+
+    fn charge() -> Task {
+        Task::Charge { payment_method: String::new() }
     }
 
     fn capture() -> Task {
@@ -112,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_about_the_authorisation_unless_it_names_another_operation() {
+    fn a_script_is_about_the_first_operation_unless_it_names_another() {
         let slow = Rule::Slow(Duration::from_millis(1_500));
         for (method, task, rule) in [
             ("sim:approve", authorize(), Rule::Approve),
@@ -130,6 +142,12 @@ mod tests {
             ("sim:capture_lost", capture(), Rule::Lost),
             ("sim:error:3", authorize(), Rule::Error { times: 3 }),
             ("sim:void_outage:2", void(), Rule::Outage { times: 2 }),
+            ("sim:decline:expired", charge(), declined("expired")),
+            ("sim:charge_decline:expired", charge(), declined("expired")),
+            ("sim:charge_decline:expired", authorize(), Rule::Approve),
+            ("sim:charge_action:2", charge(), Rule::Action { lookups: 2 }),
+            ("sim:charge_approve", charge(), Rule::Approve),
+            ("sim:refund_decline:no", charge(), Rule::Approve),
         ] {
             assert_eq!(Rule::of(method, &task), rule, "{method:?} {task:?}");
         }
@@ -147,6 +165,7 @@ mod tests {
             "sim:action",
             "sim:forget",
             "sim:void_action:1",
+            "sim:charge_forget",
         ] {
             assert_eq!(Rule::of(method, &authorize()), declined(INVALID), "{method:?}");
         }

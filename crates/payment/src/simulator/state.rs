@@ -22,7 +22,7 @@ pub(super) struct LedgerState {
     pub(super) now: Timestamp,
     /// What is kept of each key.
     pub(super) operations: Records<Operation>,
-    /// The money set aside, by the provider's name for it.
+    /// The money set aside or taken in one step, by the provider's name for it.
     pub(super) authorizations: Records<Authorization>,
 }
 
@@ -105,7 +105,7 @@ const UNKNOWN: &str = "unknown_authorization";
 /// How long the customer has for an action.
 const ACTION_TTL: Duration = Duration::from_mins(15);
 
-/// What the customer has to do for an authorisation that was asked for at `at`.
+/// What the customer has to do for an authorisation or a charge that was asked for at `at`.
 fn action(request: &Request, at: Timestamp) -> Answer {
     let url = format!("https://bank.example/confirm/{}", request.operation_id);
     Answer::ActionRequired { url, data: String::new(), expires_at: at + ACTION_TTL }
@@ -251,7 +251,7 @@ impl LedgerState {
 
     fn rule(&self, request: &Request) -> Rule {
         let payment_method = match &request.task {
-            Task::Authorize { payment_method } => payment_method,
+            Task::Authorize { payment_method } | Task::Charge { payment_method } => payment_method,
             Task::Capture { provider_reference }
             | Task::Void { provider_reference }
             | Task::Refund { provider_reference } => {
@@ -286,7 +286,10 @@ impl LedgerState {
     /// Moves the money.
     fn carry_out(&mut self, request: &Request) -> Answer {
         match &request.task {
-            Task::Authorize { payment_method } => self.authorize(request, payment_method),
+            Task::Authorize { payment_method } => self.authorize(request, payment_method, 0),
+            Task::Charge { payment_method } => {
+                self.authorize(request, payment_method, request.amount.minor)
+            }
             Task::Capture { provider_reference } => self.change(
                 request,
                 provider_reference,
@@ -329,7 +332,8 @@ impl LedgerState {
         }
     }
 
-    fn authorize(&mut self, request: &Request, payment_method: &str) -> Answer {
+    /// Sets the amount aside, and takes so much of it.
+    fn authorize(&mut self, request: &Request, payment_method: &str, taken: i64) -> Answer {
         if request.amount.minor < 0 {
             return Answer::Declined { code: "invalid_amount".into() };
         }
@@ -339,7 +343,7 @@ impl LedgerState {
             payment_method: payment_method.to_owned(),
             amount: request.amount,
             status: Status::Held,
-            captured: 0,
+            captured: taken,
             refunded: 0,
         };
         self.authorizations.put(provider_reference.clone(), authorization);

@@ -117,6 +117,31 @@ async fn money_is_set_aside_taken_paid_back_or_let_go() {
 }
 
 #[tokio::test]
+async fn money_is_taken_in_one_step_and_paid_back() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let charge = request("a", 500, Task::Charge { payment_method: "ideal".into() });
+    let reference = "sim_a:charge".to_owned();
+    let taken = Ok(Answer::Approved { provider_reference: reference.clone() });
+    for _ in 0..2 {
+        assert_eq!(perform(&provider, &charge).await, taken);
+    }
+    assert_eq!(money(&provider).await, (500, 0));
+    let other = Request { amount: pounds(501), ..charge.clone() };
+    assert_eq!(perform(&provider, &other).await, Err(ProviderError::KeyReused));
+    let listed = listed(&provider, None).await;
+    let shown: Vec<_> =
+        listed.iter().map(|it| (&*it.task, it.amount, &*it.provider_reference)).collect();
+    assert_eq!(shown, [("charge", pounds(500), &*reference)]);
+    let of_charge = |task| request("a", 500, task);
+    let capture = of_charge(Task::Capture { provider_reference: reference.clone() });
+    assert_eq!(perform(&provider, &capture).await, declined("captured_already"));
+    let refund = of_charge(Task::Refund { provider_reference: reference.clone() });
+    assert_eq!(perform(&provider, &refund).await, taken);
+    assert_eq!(money(&provider).await, (0, 0));
+}
+
+#[tokio::test]
 async fn the_same_key_has_one_effect_and_one_answer() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;

@@ -23,6 +23,14 @@ pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
                 due_by: Some((*due_by).into()),
             })
         }
+        Fact::ChargePending { operation, amount, payment_method, due_by } => {
+            Kind::ChargePending(proto::payment::ChargePending {
+                operation_id: id(operation),
+                amount: money(amount),
+                payment_method: payment_method.clone(),
+                due_by: Some((*due_by).into()),
+            })
+        }
         // The provider's name for it is in the summary.
         Fact::Authorized { operation, provider_reference: _, amount } => {
             let (operation_id, amount) = (id(operation), money(amount));
@@ -40,7 +48,7 @@ pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
             let (operation_id, amount) = (id(operation), money(amount));
             Kind::CapturePending(proto::payment::CapturePending { operation_id, amount })
         }
-        Fact::Captured { operation, amount } => {
+        Fact::Captured { operation, amount, provider_reference: _ } => {
             let (operation_id, amount) = (id(operation), money(amount));
             Kind::Captured(proto::payment::Captured { operation_id, amount })
         }
@@ -127,6 +135,12 @@ pub(super) fn decode(kind: Kind, after: &After) -> Result<Fact, WireError> {
             payment_method: it.payment_method,
             due_by: Timestamp::parse(it.due_by.as_ref())?,
         },
+        Kind::ChargePending(it) => Fact::ChargePending {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+            payment_method: it.payment_method,
+            due_by: Timestamp::parse(it.due_by.as_ref())?,
+        },
         Kind::Authorized(it) => Fact::Authorized {
             operation: operation(&it.operation_id)?,
             provider_reference: after.provider_reference.clone(),
@@ -142,9 +156,11 @@ pub(super) fn decode(kind: Kind, after: &After) -> Result<Fact, WireError> {
             operation: operation(&it.operation_id)?,
             amount: money(it.amount)?,
         },
-        Kind::Captured(it) => {
-            Fact::Captured { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
+        Kind::Captured(it) => Fact::Captured {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+            provider_reference: after.provider_reference.clone(),
+        },
         Kind::CaptureFailed(it) => {
             Fact::CaptureFailed { operation: operation(&it.operation_id)?, code: it.code }
         }

@@ -237,6 +237,7 @@ fn encode_kind(kind: OperationKind) -> TransactionKind {
         OperationKind::Capture => TransactionKind::Capture,
         OperationKind::Void => TransactionKind::Void,
         OperationKind::Refund => TransactionKind::Refund,
+        OperationKind::Charge => TransactionKind::Charge,
     }
 }
 
@@ -255,6 +256,7 @@ fn encode_transaction_status(status: TransactionStatus) -> payment::TransactionS
 fn encode_status(status: Status) -> PaymentStatus {
     match status {
         Status::AuthorizationPending => PaymentStatus::AuthorizationPending,
+        Status::ChargePending => PaymentStatus::ChargePending,
         Status::ActionRequired => PaymentStatus::ActionRequired,
         Status::Authorized => PaymentStatus::Authorized,
         Status::Declined => PaymentStatus::Declined,

@@ -29,6 +29,7 @@ fn every_event_survives_the_wire() {
     let capture = operation(OperationKind::Capture, 4);
     let void = operation(OperationKind::Void, 1);
     let refund = operation(OperationKind::Refund, 2);
+    let charge = operation(OperationKind::Charge, 1);
     let amount = pounds(500);
     let named = Refund { id: "R".into(), reason: "broken".into() };
     let stuck = |reason| {
@@ -50,7 +51,14 @@ fn every_event_survives_the_wire() {
         Fact::Declined { operation: authorize, code: "no".into() },
         Fact::Failed { operation: authorize, detail: "tried".into() },
         Fact::CapturePending { operation: capture, amount },
-        Fact::Captured { operation: capture, amount },
+        Fact::Captured { operation: capture, amount, provider_reference: "reference".into() },
+        Fact::Captured { operation: charge, amount, provider_reference: "reference".into() },
+        Fact::ChargePending {
+            operation: charge,
+            amount,
+            payment_method: "ideal".into(),
+            due_by: Timestamp::from_millis(7),
+        },
         Fact::CaptureFailed { operation: capture, code: "no".into() },
         Fact::VoidPending { operation: void, amount },
         Fact::Voided { operation: void, amount },
@@ -128,13 +136,17 @@ fn what_an_order_says_becomes_an_input() {
         payment_id: PAYMENT.into(),
         ..Default::default()
     };
-    let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
-    let (amount, payment_method) = (pounds(500), "card".into());
-    let due_by = Timestamp::from_millis(7);
-    let capture_at_once = false;
-    let expected =
-        Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once };
-    assert_eq!(input, expected);
+    for (one_step, capture_at_once, steps) in [
+        (false, false, Steps::Authorize),
+        (false, true, Steps::AuthorizeAndCapture),
+        (true, false, Steps::Charge),
+    ] {
+        let due = proto::order::PaymentDue { one_step, capture_at_once, ..due.clone() };
+        let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
+        let (amount, payment_method) = (pounds(500), "card".into());
+        let due_by = Timestamp::from_millis(7);
+        assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method, due_by, steps });
+    }
 
     let confirmed = proto::order::Confirmed {
         capture: Some(pounds(500).into()),

@@ -56,7 +56,7 @@ async fn a_shop_is_put_and_changed_on_a_condition() {
     let settings = json!({"currency": "GBP", "countries": ["GB", "IE"], "tax_basis": "included",
         "capture": "on_confirmation", "split_shipments": false, "hold_seconds": 60,
         "payment_seconds": null, "default_location": "main", "short_rule": "hold",
-        "on_account": false});
+        "on_account": false, "one_step_methods": []});
     assert_eq!((&body["name"], &body["settings"]), (&json!("berlin"), &settings));
     let (status, body, _) = put(gbp.clone(), &[(new, "*")]).await;
     assert_eq!((status, &body["version"]), (412, &json!(1)), "{body}");

@@ -28,6 +28,7 @@ pub(super) async fn run(db: &Db) -> Installation {
     count_below_what_is_promised(&api).await;
     mend(&api).await;
     refuse_to_refund(&installation, &api).await;
+    settle(&api, &order("POT", 1, "ideal"), "in-one-step").await;
     let suspend = Body::SuspendShop(shop::SuspendShop {
         reason: Some("closed for stocktaking".into()),
         expected_version: None,
@@ -68,7 +69,8 @@ pub(super) async fn paid_when_it_ships(db: &Db) -> Installation {
 
 async fn set_up(api: &Client) {
     stock(api, "MUG", 10).await;
-    let settings = Settings { hold_seconds: Some(1_800), ..Settings::default() };
+    let one_step_methods = vec!["ideal".into()];
+    let settings = Settings { hold_seconds: Some(1_800), one_step_methods, ..Settings::default() };
     api.put_shop(&settings).await.expect("the settings change");
     for priority in [20, 10] {
         let store = json!({"kind": "store", "priority": priority, "country": "GB"});

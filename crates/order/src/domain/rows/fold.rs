@@ -9,7 +9,8 @@ use super::{
     OrderShipped, OrderSku, OrderSkuKey, ReferencedOrder, Shop,
 };
 use crate::domain::{
-    Awaits, Event, Fact, FulfilmentStatus, OrderStatus, PaymentStatus, ShippedLine, Summary,
+    Awaits, Event, Fact, FulfilmentStatus, OneStep, OrderStatus, PaymentStatus, ShippedLine,
+    Summary,
 };
 
 impl Shop {
@@ -62,6 +63,7 @@ impl Shop {
             capture: Capture::default(),
             capture_requested: 0,
             held_until: None,
+            is_allocated: false,
             hold: None,
             reason: None,
             deadline: Some(*reserve_by),
@@ -117,11 +119,12 @@ impl Order {
         match fact {
             // With one an order begins, with the other nothing is awaited any more.
             Fact::Placed { .. } | Fact::Completed => {}
-            Fact::PaymentDue { payment_method, due_by, held_until, capture, .. } => {
+            Fact::PaymentDue { payment_method, due_by, held_until, capture, one_step, .. } => {
                 self.payment_method.clone_from(payment_method);
                 self.capture = *capture;
                 self.payments.push(OrderPayment::begun());
                 self.held_until = *held_until;
+                self.is_allocated |= *one_step;
                 if held_until.is_some() {
                     self.wait_for(Awaits::Payment, Some(*due_by));
                 } else {
@@ -142,7 +145,11 @@ impl Order {
                 it.status = PaymentStatus::ActionRequired;
                 it.action = Some(action.clone());
             }),
-            Fact::Authorized { payment, allocate_by } => {
+            Fact::Authorized { payment, allocate_by, one_step } => {
+                if let Some(OneStep { payment_method, held_until }) = one_step {
+                    self.payment_method.clone_from(payment_method);
+                    self.held_until = Some(*held_until);
+                }
                 self.change_payment(payment.unwrap_or(0), |it| {
                     it.status = PaymentStatus::Authorized;
                     it.action = None;

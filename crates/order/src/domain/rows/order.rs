@@ -31,9 +31,12 @@ pub struct Order {
     /// What payment was asked to capture, in minor units.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) capture_requested: i64,
-    /// Until when the stock is held.
+    /// Until when the stock is held, or stays allocated without being paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held_until: Option<Timestamp>,
+    /// Whether its stock is known to be allocated, though it is not confirmed yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_allocated: bool,
     /// Why it is on hold, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hold: Option<Hold>,
@@ -90,6 +93,11 @@ impl Order {
     pub(crate) fn is_payment_open(&self) -> bool {
         let status = self.payments.last().map(|payment| payment.status);
         matches!(status, Some(PaymentStatus::Pending | PaymentStatus::ActionRequired))
+    }
+
+    /// Whether the last payment is authorised.
+    pub(crate) fn is_payment_authorized(&self) -> bool {
+        self.payments.last().is_some_and(|it| it.status == PaymentStatus::Authorized)
     }
 
     /// Whether the customer is known to be asked for this already.

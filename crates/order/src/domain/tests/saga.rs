@@ -76,7 +76,7 @@ fn a_declined_payment_may_be_made_anew_while_the_stock_is_held() {
     leads_to_nothing(&again, &decline(1));
     leads_to_nothing(&again, &signal(ANN, Signal::Authorized { payment: 1 }));
     leads_to(&again, &decline(2), &again.clone().declined(2));
-    let fact = Fact::Authorized { payment: Some(2), allocate_by: ALLOCATE_BY };
+    let fact = Fact::Authorized { payment: Some(2), allocate_by: ALLOCATE_BY, one_step: None };
     let authorized = again.clone().payment(fact, PaymentStatus::Authorized);
     leads_to(&again, &signal(ANN, Signal::Authorized { payment: 2 }), &authorized);
 }
@@ -146,7 +146,7 @@ fn what_the_customer_must_do_is_passed_on_and_the_payment_goes_on() {
 #[test]
 fn an_order_that_costs_nothing_needs_no_payment() {
     let placed = History::placed_for(ANN, 1, None, gbp(0), "card");
-    let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY };
+    let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step: None };
     let authorized = placed.clone().payment(fact, PaymentStatus::Pending);
     let held = signal(ANN, Signal::Reserved { held_until: HELD_UNTIL });
     leads_to(&placed, &held, &authorized);
@@ -163,7 +163,7 @@ fn an_order_that_costs_nothing_needs_no_payment() {
 #[test]
 fn an_order_on_account_is_confirmed_without_a_payment() {
     let placed = History::placed_for(ANN, 1, None, gbp(700), "on_account");
-    let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY };
+    let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step: None };
     let authorized = placed.clone().payment(fact, PaymentStatus::Pending);
     let held = signal(ANN, Signal::Reserved { held_until: HELD_UNTIL });
     leads_to(&placed, &held, &authorized);
@@ -243,7 +243,7 @@ fn an_answer_about_an_order_that_nobody_knows_changes_nothing() {
 #[test]
 fn every_way_through_the_saga_ends_once_whatever_comes_late_or_twice() {
     let mut ends = Vec::new();
-    check_every_continuation(&History::placed(ANN).events, &mut ends);
+    check_every_continuation(|_| {}, &History::placed(ANN).events, &mut ends);
     let paid = ends.iter().filter(|statuses| statuses.0 != OrderStatus::Cancelled).count();
     assert!(paid > 0 && ends.len() > 10, "{ends:?}");
 }
@@ -251,9 +251,18 @@ fn every_way_through_the_saga_ends_once_whatever_comes_late_or_twice() {
 /// Tries every input on every state that an order can reach, each of them twice. Each way must
 /// end, after which nothing but a cancellation follows and no deadline is left.
 #[track_caller]
-fn check_every_continuation(history: &[Event], ends: &mut Vec<Statuses>) {
-    let state = fold(history);
-    let order = state.orders.get(&ANN).expect("is placed");
+pub(super) fn check_every_continuation(
+    change: fn(&mut Settings),
+    history: &[Event],
+    ends: &mut Vec<Statuses>,
+) {
+    let state = || {
+        let mut state = fold(history);
+        Orders::replicate(&mut state, &settings(change));
+        state
+    };
+    let before = state();
+    let order = before.orders.get(&ANN).expect("is placed");
     assert_eq!(order.revision.version, history.len() as u64, "versions have a gap");
     assert_eq!(order.statuses, history.last().expect("is placed").summary.statuses);
     let awaited = matches!(order.awaits, Awaits::Hold | Awaits::Payment | Awaits::Allocation);
@@ -267,7 +276,7 @@ fn check_every_continuation(history: &[Event], ends: &mut Vec<Statuses>) {
     let deadline = order.deadline.unwrap_or(RESERVE_BY);
     inputs.extend(every_signal(deadline).into_iter().map(|signal| super::signal(ANN, signal)));
     for input in inputs {
-        let mut state = fold(history);
+        let mut state = state();
         let mut log = history.to_vec();
         run(&mut state, &mut log, &input);
         let once = log.clone();
@@ -280,7 +289,7 @@ fn check_every_continuation(history: &[Event], ends: &mut Vec<Statuses>) {
                 !order.is_settled() || matches!(input, Input::Cancel { .. }),
                 "{input:?} changed a settled order"
             );
-            check_every_continuation(&log, ends);
+            check_every_continuation(change, &log, ends);
         }
     }
 }

@@ -141,7 +141,7 @@ fn an_order_that_is_not_confirmed_ends_whatever_has_left_and_says_what_has() {
 
 #[test]
 fn an_order_on_account_is_completed_when_all_of_it_has_shipped() {
-    let authorized = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY };
+    let authorized = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step: None };
     let confirmed = Fact::Confirmed { payment: None, capture: None };
     let given = History::placed_for(ANN, 1, None, gbp(700), "on_account")
         .payment(authorized, PaymentStatus::Pending)
@@ -260,6 +260,7 @@ fn replacement(payment: u32, amount: i64) -> Fact {
         due_by: DUE_BY,
         held_until: None,
         capture: Capture::OnConfirmation,
+        one_step: false,
     }
 }
 
