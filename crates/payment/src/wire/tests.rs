@@ -153,7 +153,7 @@ fn what_an_order_says_becomes_an_input() {
         payment_id: Some(PAYMENT.into()),
     };
     let input = foreign(order_event::Kind::Confirmed(confirmed)).expect("is handled");
-    assert_eq!(input, Input::Capture { payment_id, number: 4, amount });
+    assert_eq!(input, Input::Capture { payment_id, number: 4, amount: pounds(500) });
 
     let shipped = proto::order::Shipped {
         payment_id: Some(PAYMENT.into()),
@@ -161,7 +161,7 @@ fn what_an_order_says_becomes_an_input() {
         ..Default::default()
     };
     let input = foreign(order_event::Kind::Shipped(shipped)).expect("is handled");
-    assert_eq!(input, Input::Capture { payment_id, number: 4, amount });
+    assert_eq!(input, Input::Capture { payment_id, number: 4, amount: pounds(500) });
     let nothing = order_event::Kind::Confirmed(proto::order::Confirmed::default());
     assert_eq!(foreign(nothing).expect("is handled"), Input::NothingToCapture);
 
