@@ -352,7 +352,9 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
             let lines = settings::located(state, lines, unlocated);
             let lines = (&*lines, &**invalid);
             let (events, results) = stock::record(state, lines, now, RejectionOutcome::Resent);
-            return Decision::answered(events, Answer::Stock(results));
+            // Lines that had their effect are duplicates then, so those that had none can be tried again.
+            let is_any_rejected = results.iter().any(|result| result.is_rejected());
+            return Decision::answered(events, Answer::Stock(results)).provisional(is_any_rejected);
         }
         Input::Redrive { connector, numbers } => {
             return redrive::redrive(state, connector, numbers, now);

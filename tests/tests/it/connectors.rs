@@ -15,6 +15,8 @@ on_both_databases!(
     what_another_connector_has_counted_is_not_counted_again,
     an_import_of_what_was_so_before_does_not_undo_a_change,
     an_order_that_was_refused_is_decided_anew_under_the_same_key,
+    stock_lines_that_were_rejected_are_decided_anew_under_the_same_key,
+    a_product_that_is_put_as_it_is_is_not_undone_by_an_older_import,
 );
 
 /// What was answered to stock lines, one after the other.
@@ -194,4 +196,73 @@ async fn an_order_that_was_refused_is_decided_anew_under_the_same_key(db: Db) {
     assert_eq!(settled.body["id"], placed.body["id"], "{}", settled.body);
     assert_eq!(settled.body["payment_status"], "paid", "{}", settled.body);
     installation.stop_and_verify().await;
+}
+
+async fn stock_lines_that_were_rejected_are_decided_anew_under_the_same_key(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "CUP", 1).await;
+    let line = |sku: &str, document: &str, sequence: u64| {
+        json!({"type": "count", "sku": sku, "quantity": 7, "connector": "wms",
+            "document": document, "sequence": sequence})
+    };
+    let keyed = async |path: &str, key: &str, body: &Value| {
+        let request = api.request(Method::POST, path).header("idempotency-key", key);
+        let answer = api.send(request.json(body)).await.expect("an answer");
+        let results =
+            answer.body["results"].as_array().unwrap_or_else(|| panic!("{}", answer.body));
+        results.iter().map(|it| it["result"].as_str().expect("a result").to_owned()).collect()
+    };
+    let sell = async |sku: &str| {
+        let product = json!({"title": sku, "price": price(100)});
+        let put = api.request(Method::PUT, &format!("products/{sku}")).json(&product);
+        assert_eq!(api.send(put).await.expect("an answer").status, 201);
+    };
+    let lines = json!({"lines": [line("MUG", "C-1", 1), line("CUP", "C-2", 2)]});
+    let results: Vec<String> = keyed("inventory", "again", &lines).await;
+    assert_eq!(results, ["unknown_sku", "applied"]);
+    sell("MUG").await;
+    let results: Vec<String> = keyed("inventory", "again", &lines).await;
+    assert_eq!(results, ["applied", "duplicate"]);
+    // Nothing is left to be tried again: that is the answer from now on.
+    let results: Vec<String> = keyed("inventory", "again", &lines).await;
+    assert_eq!(results, ["applied", "duplicate"]);
+    assert_eq!((on_hand(&api, "MUG").await, on_hand(&api, "CUP").await), (7, 7));
+
+    assert_eq!(push(&api, &json!([line("BOWL", "C-3", 3)])).await, ["unknown_sku"]);
+    let all = json!({"filter": {"sku": "BOWL"}});
+    let results: Vec<String> = keyed("rejections/redrive", "redrive", &all).await;
+    assert_eq!(results, ["unknown_sku"]);
+    sell("BOWL").await;
+    let results: Vec<String> = keyed("rejections/redrive", "redrive", &all).await;
+    assert_eq!(results, ["applied"]);
+    sell_and_stop(installation, "BOWL").await;
+}
+
+async fn a_product_that_is_put_as_it_is_is_not_undone_by_an_older_import(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
+    let put = async |product: Value| {
+        let request = api.request(Method::PUT, "products/MUG").json(&product);
+        let answer = api.send(request).await.expect("an answer");
+        (answer.status.as_u16(), answer.body["result"].clone(), answer.body["version"].clone())
+    };
+    let mug = json!({"title": "A mug", "price": price(300)});
+    assert_eq!(put(mug.clone()).await, (201, json!("created"), json!(1)));
+    let exported_at = system_clock().now().to_string();
+    // Somebody looks, and finds the price as it shall be.
+    assert_eq!(put(mug.clone()).await, (200, json!("unchanged"), json!(2)));
+    let import = json!({"products": [
+        {"sku": "MUG", "title": "A mug", "price": price(250), "as_of": exported_at},
+    ]});
+    let request = api.request(Method::POST, "products").json(&import);
+    let answer = api.send(request).await.expect("an answer").body;
+    assert_eq!(answer["results"][0]["result"], "stale", "{answer}");
+    let product: Value = api.get("products/MUG").await.expect("the product");
+    assert_eq!((&product["price"]["minor"], &product["version"]), (&json!(300), &json!(2)));
+    let log = tests::kinds(&installation.server, "CATALOG-0", |_| true).await;
+    assert_eq!(log, ["created", "updated"]);
+    stock(&api, "CUP", 1).await;
+    sell_and_stop(installation, "CUP").await;
 }

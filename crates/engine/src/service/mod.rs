@@ -292,12 +292,15 @@ pub struct Decision<E, A> {
     /// What the sender of a command is answered. A command without an answer of its own is answered
     /// with no bytes.
     pub answer: Option<A>,
+    /// Whether the command is decided anew when it comes again, though events follow from it: what it
+    /// asked for was refused, and the refusal is on record. Without events it always is.
+    pub is_provisional: bool,
 }
 
 impl<E, A> Decision<E, A> {
     /// Facts, and nobody who waits for an answer.
     pub fn events(events: Vec<E>) -> Self {
-        Self { events, answer: None }
+        Self { events, answer: None, is_provisional: false }
     }
 
     /// No facts: the effect holds already.
@@ -307,7 +310,18 @@ impl<E, A> Decision<E, A> {
 
     /// Facts, and the answer to the command.
     pub fn answered(events: Vec<E>, answer: A) -> Self {
-        Self { events, answer: Some(answer) }
+        Self { events, answer: Some(answer), is_provisional: false }
+    }
+
+    /// The same, and whether the command is decided anew when it comes again.
+    #[must_use]
+    pub fn provisional(self, is_provisional: bool) -> Self {
+        Self { is_provisional, ..self }
+    }
+
+    /// Whether the answer stands when the command comes again.
+    pub fn has_effect(&self) -> bool {
+        !self.events.is_empty() && !self.is_provisional
     }
 }
 

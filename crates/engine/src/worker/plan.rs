@@ -19,7 +19,7 @@ use sqlx::AnyPool;
 use tracing::{Instrument, Span};
 
 use crate::{
-    AfterAppend, Decision, Error, Service,
+    AfterAppend, Error, Service,
     jetstream::publish::{MAX_BATCH, Outgoing},
     metrics::PartitionMetrics,
     projection::{
@@ -317,10 +317,11 @@ impl<'a, S: Service> Planner<'a, S> {
         let (service, now) = (self.service, self.now);
         let state = &self.projection.state(&input.shop).service;
         let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let Decision { events, answer } = service.decide(state, decidable, now);
-            (events, answer.as_ref().map(S::encode_answer))
+            let decision = service.decide(state, decidable, now);
+            let has_effect = decision.has_effect();
+            (decision.events, decision.answer.as_ref().map(S::encode_answer), has_effect)
         }));
-        let (events, answer) = decided.map_err(|panic| panic_text(&*panic))?;
+        let (events, answer, has_effect) = decided.map_err(|panic| panic_text(&*panic))?;
         if self.projection.is_missing(&input.shop) {
             return Ok(());
         }
@@ -332,7 +333,15 @@ impl<'a, S: Service> Planner<'a, S> {
         }
         match &input.command {
             None => events.into_iter().try_for_each(|event| self.record(input, event, "")),
-            Some(command) => self.record_answered(input, command, events, answer),
+            Some(command) => {
+                let answered = proto::Answered {
+                    command_id: command.id.clone(),
+                    fingerprint: command.fingerprint.clone(),
+                    body: answer.unwrap_or_default(),
+                    has_effect,
+                };
+                self.record_answered(input, command, events, answered)
+            }
         }
     }
 

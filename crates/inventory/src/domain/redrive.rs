@@ -42,13 +42,15 @@ pub(super) fn redrive(
         });
     }
     let (events, results) = stock::record(state, (&lines, &[]), now, RejectionOutcome::Redriven);
+    // A rejection of which nothing is left to be done is not found again: its answer stands.
+    let is_nothing_done = results.iter().all(|result| result.is_rejected());
     let mut results = results.into_iter();
     let of_each = attempts.into_iter().map(|attempt| match attempt {
         Attempt::None => None,
         Attempt::Invalid => Some(StockResult::Invalid),
         Attempt::Line => results.next(),
     });
-    Decision::answered(events, Answer::Redriven(of_each.collect()))
+    Decision::answered(events, Answer::Redriven(of_each.collect())).provisional(is_nothing_done)
 }
 
 /// Drops rejected lines.

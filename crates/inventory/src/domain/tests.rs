@@ -96,7 +96,9 @@ fn facts(events: &[Event]) -> Decision<Event, Answer> {
 
 /// What follows from stock lines, and the answer to their sender.
 fn answered(results: &[StockResult], events: &[Event]) -> Decision<Event, Answer> {
-    Decision::answered(events.to_vec(), Answer::Stock(results.to_vec()))
+    let is_any_rejected = results.iter().any(|result| result.is_rejected());
+    let decision = Decision::answered(events.to_vec(), Answer::Stock(results.to_vec()));
+    decision.provisional(is_any_rejected)
 }
 
 /// The SKUs `A` to `D` are in the catalogue.

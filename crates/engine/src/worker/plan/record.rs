@@ -34,14 +34,8 @@ impl<S: Service> Planner<'_, S> {
         input: &Input<S>,
         command: &Command,
         events: Vec<S::Event>,
-        answer: Option<Vec<u8>>,
+        answered: proto::Answered,
     ) -> Result<(), String> {
-        let answered = proto::Answered {
-            command_id: command.id.clone(),
-            fingerprint: command.fingerprint.clone(),
-            body: answer.unwrap_or_default(),
-            has_effect: !events.is_empty(),
-        };
         let is_implied = events.len() == 1 && self.implies(input, &events[0], &answered)?;
         let fingerprint = if is_implied { command.fingerprint.as_str() } else { "" };
         events.into_iter().try_for_each(|event| self.record(input, event, fingerprint))?;
@@ -63,7 +57,7 @@ impl<S: Service> Planner<'_, S> {
         event: &S::Event,
         answered: &proto::Answered,
     ) -> Result<bool, String> {
-        if answered.fingerprint.is_empty() {
+        if answered.fingerprint.is_empty() || !answered.has_effect {
             return Ok(false);
         }
         let recorded = self.recorded(input, 1, event.clone());

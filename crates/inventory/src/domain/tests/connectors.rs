@@ -49,7 +49,7 @@ fn know(state: &mut State, sku: &str) {
 fn check(state: &mut State, when: &Input, answer: &Answer, events: &[Event]) {
     let mut decision = super::super::decide(Policy::default(), state, when, NOW);
     check_levels(state, &mut decision.events);
-    assert_eq!(decision, Decision::answered(events.to_vec(), answer.clone()));
+    assert_eq!((&*decision.events, decision.answer.as_ref()), (events, Some(answer)));
     for event in events {
         fold(state, event);
     }
@@ -136,6 +136,30 @@ fn a_rejected_line_is_tried_again() {
     check(&mut state, &redrive(&[1]), &Answer::Redriven(vec![None]), &[]);
     // The line has had its effect: sent again, it has none.
     check_lines(&mut state, &[x], &[Duplicate], &[repeated(1, &[])]);
+}
+
+#[test]
+fn what_was_rejected_is_decided_anew_when_the_request_comes_again() {
+    let mut state = catalogue();
+    let (a, x, y) = (count("A", "D1", 1, 5), count("X", "D2", 2, 5), count("Y", "D3", 3, 5));
+    let has_effect = |state: &State, when: &Input| {
+        super::super::decide(Policy::default(), state, when, NOW).has_effect()
+    };
+    assert!(has_effect(&state, &record(&[a.clone()])));
+    // A line that had its effect is a duplicate then, so nothing is done twice.
+    assert!(!has_effect(&state, &record(&[a.clone(), x.clone()])));
+    assert!(!has_effect(&state, &record(&[x.clone()])));
+    fold(&mut state, &event(a.clone(), 5));
+    assert!(has_effect(&state, &record(&[a])), "there is nothing to be tried again");
+
+    fold(&mut state, &rejected(&[(1, x), (2, y)]));
+    assert!(!has_effect(&state, &redrive(&[1, 2])));
+    know(&mut state, "X");
+    // The rejection of one is closed: it would not be found again.
+    assert!(has_effect(&state, &redrive(&[1, 2])));
+    let reason = "a typing error".to_owned();
+    let drop = Input::DropRejections { connector: erp(), numbers: vec![1], reason };
+    assert!(has_effect(&state, &drop));
 }
 
 #[test]
