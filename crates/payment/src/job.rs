@@ -5,11 +5,16 @@
 //! where the last one ended, however long the job did not run, and nothing is between two of them.
 //!
 //! Each process that runs payments does so; a difference is mended once, since the command that mends it
-//! is named after it.
+//! is named after it. Where none is mended, the times in which there are some are kept as well (see
+//! [`windows`]): they are compared again each time, until nothing differs any more.
 
 mod reached;
+mod windows;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use engine::{Client, Clock};
 use events::{
@@ -26,6 +31,7 @@ use protocol::{
 };
 use tokio::time::sleep;
 
+use self::{reached::Reached, windows::Window};
 use crate::{Payments, metrics::DIFFERENCES};
 
 /// How long the answer to what mends a difference is waited for.
@@ -71,21 +77,26 @@ impl Payments {
     pub async fn reconcile(self, client: Client, clock: Clock, settings: Reconciling) {
         // A process that is often restarted reconciles as well.
         sleep(settings.interval.min(MAX_FIRST_PAUSE)).await;
+        // By shop: what could not be compared counts as it did before.
+        let mut differing = BTreeMap::new();
         loop {
-            if let Err(error) = self.reconcile_all(&client, clock.now(), settings).await {
+            let done = self.reconcile_all(&client, clock.now(), settings, &mut differing).await;
+            if let Err(error) = done {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "the payments were not reconciled");
             }
+            gauge!(DIFFERENCES.name).set(differing.values().sum::<usize>() as f64);
             sleep(settings.interval).await;
         }
     }
 
-    /// Compares every shop, whatever comes of another.
+    /// Compares every shop, whatever comes of another, and puts the number of its differences into `differing`.
     async fn reconcile_all(
         &self,
         client: &Client,
         now: Timestamp,
         settings: Reconciling,
+        differing: &mut BTreeMap<Shop, usize>,
     ) -> Result<(), JobError> {
         let until = Timestamp::from_millis(now.millis() - settings.settling.as_millis() as i64);
         let mut shops: BTreeSet<Shop> =
@@ -93,10 +104,11 @@ impl Payments {
         for partition in 0..client.partitions() {
             shops.extend(shops_of(client, partition).await?);
         }
-        let mut differing = 0;
         for shop in shops {
             match reconcile_shop(client, &shop, until, settings.mends).await {
-                Ok(differences) => differing += differences,
+                Ok(differences) => {
+                    differing.insert(shop, differences);
+                }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     let name = shop.as_str();
@@ -104,7 +116,6 @@ impl Payments {
                 }
             }
         }
-        gauge!(DIFFERENCES.name).set(differing as f64);
         Ok(())
     }
 }
@@ -127,32 +138,74 @@ async fn shops_of(client: &Client, partition: u32) -> Result<Vec<Shop>, JobError
     }
 }
 
-/// Compares a shop from where it was compared last, and yields the number of differences.
+/// Compares a shop from where it was compared last, and where differences were left as they were. Yields the number
+/// of differences.
 async fn reconcile_shop(
     client: &Client,
     shop: &Shop,
     until: Timestamp,
     mends: bool,
 ) -> Result<usize, JobError> {
-    let mut from = reached::read(client, shop).await?;
+    let Reached { until: reached, open } = reached::read(client, shop).await?;
     let mut differing = 0;
+    let mut still_open = Vec::new();
+    for window in open {
+        let (found, compared_until) = compare_all(client, shop, window, mends).await?;
+        differing += found;
+        let has_any = found > 0 && !mends;
+        still_open.extend(has_any.then_some(Window { until: compared_until, ..window }));
+    }
+    let mut from = reached;
     while from < until {
-        let question = payment::Reconcile { from: Some(from.into()), until: Some(until.into()) };
-        let found = client.query("payment", shop, question.encode(), 0).await?;
-        let found = payment::Reconciliation::decode(found.unwrap_or_default())?;
-        let compared_until = Timestamp::parse(found.until.as_ref())?;
-        differing += found.differences.len();
-        for difference in found.differences {
-            report(shop, &difference);
-            if mends {
-                mend(client, shop, difference).await?;
-            }
+        let (found, compared_until) = compare(client, shop, Window { from, until }, mends).await?;
+        differing += found;
+        if found > 0 && !mends {
+            windows::add(&mut still_open, Window { from, until: compared_until });
         }
         // Not before its differences are in the inbox.
-        reached::keep(client, shop, compared_until).await?;
+        let reached = Reached { until: compared_until, open: still_open.clone() };
+        reached::keep(client, shop, &reached).await?;
         from = compared_until;
     }
     Ok(differing)
+}
+
+/// Compares all of a window: the number of differences, and until when it was compared.
+async fn compare_all(
+    client: &Client,
+    shop: &Shop,
+    window: Window,
+    mends: bool,
+) -> Result<(usize, Timestamp), JobError> {
+    let (mut differing, mut from) = (0, window.from);
+    while from < window.until {
+        let (found, until) = compare(client, shop, Window { from, ..window }, mends).await?;
+        differing += found;
+        from = until;
+    }
+    Ok((differing, from))
+}
+
+/// Compares a window from its beginning: the number of differences, and until when it was compared.
+async fn compare(
+    client: &Client,
+    shop: &Shop,
+    window: Window,
+    mends: bool,
+) -> Result<(usize, Timestamp), JobError> {
+    let (from, until) = (Some(window.from.into()), Some(window.until.into()));
+    let question = payment::Reconcile { from, until };
+    let found = client.query("payment", shop, question.encode(), 0).await?;
+    let found = payment::Reconciliation::decode(found.unwrap_or_default())?;
+    let compared_until = Timestamp::parse(found.until.as_ref())?;
+    let differing = found.differences.len();
+    for difference in found.differences {
+        report(shop, &difference);
+        if mends {
+            mend(client, shop, difference).await?;
+        }
+    }
+    Ok((differing, compared_until))
 }
 
 fn report(shop: &Shop, difference: &payment::Difference) {

@@ -27,7 +27,7 @@ pub const DIFFERENCES: Metric = Metric {
     kind: Kind::Gauge,
     unit: Unit::Count,
     labels: &[],
-    help: "Differences between the provider's list and our log that the last reconciliation found.",
+    help: "Differences between the provider's list and our log that the last reconciliation found, and those that nobody has mended since they were.",
 };
 
 /// All metrics of the service.
