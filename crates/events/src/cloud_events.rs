@@ -477,6 +477,8 @@ mod tests {
                     Field::I64(if field.name() == "seconds" { 1_700_000_000 } else { -7 })
                 }
                 Kind::Uint64 => Field::U64(u64::MAX),
+                // `write_value` leaves it to `render`.
+                Kind::Double => Field::F64(1.5),
                 Kind::String => Field::String("a \"b\"\\ \u{1}\n\u{7f} ü€😀/".to_owned()),
                 Kind::Bytes => Field::Bytes(vec![0, 255, 3, 4].into()),
                 Kind::Enum(of) => {
