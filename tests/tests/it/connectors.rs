@@ -16,7 +16,6 @@ on_both_databases!(
     an_import_of_what_was_so_before_does_not_undo_a_change,
     an_order_that_was_refused_is_decided_anew_under_the_same_key,
     stock_lines_that_were_rejected_are_decided_anew_under_the_same_key,
-    a_product_that_is_put_as_it_is_is_not_undone_by_an_older_import,
 );
 
 /// What was answered to stock lines, one after the other.
@@ -237,32 +236,4 @@ async fn stock_lines_that_were_rejected_are_decided_anew_under_the_same_key(db: 
     let results: Vec<String> = keyed("rejections/redrive", "redrive", &all).await;
     assert_eq!(results, ["applied"]);
     sell_and_stop(installation, "BOWL").await;
-}
-
-async fn a_product_that_is_put_as_it_is_is_not_undone_by_an_older_import(db: Db) {
-    let installation = Installation::start(&db, |_| {}).await;
-    let api = installation.api();
-    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
-    let put = async |product: Value| {
-        let request = api.request(Method::PUT, "products/MUG").json(&product);
-        let answer = api.send(request).await.expect("an answer");
-        (answer.status.as_u16(), answer.body["result"].clone(), answer.body["version"].clone())
-    };
-    let mug = json!({"title": "A mug", "price": price(300)});
-    assert_eq!(put(mug.clone()).await, (201, json!("created"), json!(1)));
-    let exported_at = system_clock().now().to_string();
-    // Somebody looks, and finds the price as it shall be.
-    assert_eq!(put(mug.clone()).await, (200, json!("unchanged"), json!(2)));
-    let import = json!({"products": [
-        {"sku": "MUG", "title": "A mug", "price": price(250), "as_of": exported_at},
-    ]});
-    let request = api.request(Method::POST, "products").json(&import);
-    let answer = api.send(request).await.expect("an answer").body;
-    assert_eq!(answer["results"][0]["result"], "stale", "{answer}");
-    let product: Value = api.get("products/MUG").await.expect("the product");
-    assert_eq!((&product["price"]["minor"], &product["version"]), (&json!(300), &json!(2)));
-    let log = tests::kinds(&installation.server, "CATALOG-0", |_| true).await;
-    assert_eq!(log, ["created", "updated"]);
-    stock(&api, "CUP", 1).await;
-    sell_and_stop(installation, "CUP").await;
 }
