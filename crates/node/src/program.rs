@@ -72,7 +72,10 @@ mod tests {
                 Error::PositionBeyondEnd { service, stream: stream(), position, last, is_replica },
                 command,
             );
-            check(Error::StreamReplaced { service, stream: stream(), position, is_replica }, command);
+            check(
+                Error::StreamReplaced { service, stream: stream(), position, is_replica },
+                command,
+            );
         }
         check(
             Error::LogLost { service, stream: stream(), last, position },

@@ -355,5 +355,5 @@ async fn fall_silent(tls: TlsAcceptor, stream: TcpStream) {
     let _ = stream.read_exact(&mut preface).await;
     let _ = stream.write_all(HTTP2_SETTINGS).await;
     let _ = stream.flush().await;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -462,8 +462,13 @@ fn an_endpoint_that_gets_all_in_order_is_sent_nothing_before_the_one_before() {
     check(
         |logs| {
             let (replay_id, selection) = ("r".to_owned(), ReplaySelection::All.into());
-            let replay =
-                notify::ReplayStarted { replay_id, from: 1, to: 1, selection, max_per_second: None };
+            let replay = notify::ReplayStarted {
+                replay_id,
+                from: 1,
+                to: 1,
+                selection,
+                max_per_second: None,
+            };
             logs.add(PAID, Kind::ReplayStarted(replay));
             logs.attempt(PAID, &[], &[(1, AGAIN)]);
             pay_three(logs);
