@@ -376,8 +376,8 @@ async fn a_command_is_followed_with_the_key_that_sent_it() {
         ("admin", "suspend", json!({}), "shop"),
     ] {
         let caller = with(scope).await;
-        let sent = send(&caller, path, scope, &body).await;
-        assert!(sent.status < 300, "{sent:?}");
+        let answer = send(&caller, path, scope, &body).await;
+        assert!(answer.status < 300, "{answer:?}");
         let found = caller.get(&command(scope)).await.is(200);
         assert_eq!((&found["service"], &found["status"]), (&json!(service), &json!("answered")));
         // Who may not write there sees nothing of it.

@@ -16,6 +16,7 @@ use crate::{Findings, LogPosition, scratch::fingerprint};
 
 /// A payment of an order; amounts in minor units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen in the log by itself")]
 pub(super) struct Payment {
     pub(super) authorized: Option<i64>,
     /// What was let go, if anything was.

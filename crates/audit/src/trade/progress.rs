@@ -59,6 +59,7 @@ pub(super) struct Progress {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen in the log by itself")]
 struct Placed {
     status: Status,
     total: i64,

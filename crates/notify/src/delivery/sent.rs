@@ -9,6 +9,7 @@ use crate::domain::{DisableRequest, DisabledReason, Failed, attempt::Attempt};
 
 /// A delivery that was sent.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each holds of a delivery by itself")]
 pub(super) struct Sent {
     pub(super) seq: u64,
     pub(super) key: String,

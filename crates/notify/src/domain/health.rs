@@ -224,7 +224,7 @@ mod tests {
         let seconds = |seconds| NOW + Duration::from_secs(seconds);
         let fails = |delivered, failed: u64, at| {
             let mut health = Health::new(8);
-            health.note(delivered, &Vec::from_iter(1..=failed), false, 8, NOW);
+            health.note(delivered, &(1..=failed).collect::<Vec<_>>(), false, 8, NOW);
             health.note(0, &[99], false, 8, at);
             health.paused_until
         };

@@ -51,8 +51,7 @@ impl Payment {
                 self.wanted.push(Wanted::Capture { operation, amount });
             }
             Fact::RefundRequested { amount, refund } => {
-                let (refund, amount) = (refund.clone(), amount.minor);
-                self.wanted.push(Wanted::Refund { refund, amount });
+                self.wanted.push(Wanted::Refund { refund: refund.clone(), amount: amount.minor });
             }
             Fact::ActionRequired { url, data, expires_at, .. } => {
                 let (url, data, expires_at_ms) = (url.clone(), data.clone(), expires_at.millis());
@@ -64,13 +63,7 @@ impl Payment {
                 self.authorized += amount.minor;
             }
             Fact::Captured { operation, amount, provider_reference } => {
-                self.ends(Status::Captured, *operation, TransactionStatus::Done, "");
-                self.captured += amount.minor;
-                // What is charged was not set aside before.
-                if operation.kind == OperationKind::Charge {
-                    self.provider_reference.clone_from(provider_reference);
-                    self.authorized += amount.minor;
-                }
+                self.captured(*operation, *amount, provider_reference);
             }
             Fact::Voided { operation, amount } => {
                 self.clear_given_up(*operation, *amount);
@@ -106,8 +99,8 @@ impl Payment {
                 self.mark(*operation, TransactionStatus::Uncertain, "");
             }
             Fact::Stuck { operation, reason, detail, .. } if reason.is_difference() => {
-                let (operation, reason, detail) = (*operation, *reason, detail.clone());
-                let at_ms = time.millis();
+                let (reason, detail, at_ms) = (*reason, detail.clone(), time.millis());
+                let operation = *operation;
                 self.differences.push(OpenDifference { operation, reason, detail, at_ms });
             }
             Fact::Stuck { operation, reason, detail, .. } => {
@@ -120,6 +113,17 @@ impl Payment {
             Fact::SettledByOperator { operation, amount, resolution, .. } => {
                 self.settled_by_operator(*operation, *amount, *resolution);
             }
+        }
+    }
+
+    /// Money was taken.
+    fn captured(&mut self, operation: Operation, amount: Money, provider_reference: &str) {
+        self.ends(Status::Captured, operation, TransactionStatus::Done, "");
+        self.captured += amount.minor;
+        // What is charged was not set aside before.
+        if operation.kind == OperationKind::Charge {
+            provider_reference.clone_into(&mut self.provider_reference);
+            self.authorized += amount.minor;
         }
     }
 

@@ -110,8 +110,8 @@ async fn a_capture_without_an_answer_is_tried_again_and_given_up_by_an_operator(
     .await;
     let at_gateway = get(&format!("http://{}/metrics", installation.listen)).await;
     assert_eq!(at_gateway.expect("it is answered").status(), 404, "they name every shop");
-    let listed = installation.run(&["payments", "stuck"]).await;
-    assert!(listed.out.contains(":capture-") && listed.out.contains("no_answer"), "{listed:?}");
+    let shown = installation.run(&["payments", "stuck"]).await;
+    assert!(shown.out.contains(":capture-") && shown.out.contains("no_answer"), "{shown:?}");
 
     let payment = format!("{id}-1");
     let settle = ["payments", "settle", &payment, "--reason", "called them"];

@@ -145,10 +145,10 @@ fn what_was_rejected_is_decided_anew_when_the_request_comes_again() {
     let has_effect = |state: &State, when: &Input| {
         super::super::decide(Policy::default(), state, when, NOW).has_effect()
     };
-    assert!(has_effect(&state, &record(&[a.clone()])));
+    assert!(has_effect(&state, &record(std::slice::from_ref(&a))));
     // A line that had its effect is a duplicate then, so nothing is done twice.
     assert!(!has_effect(&state, &record(&[a.clone(), x.clone()])));
-    assert!(!has_effect(&state, &record(&[x.clone()])));
+    assert!(!has_effect(&state, &record(std::slice::from_ref(&x))));
     fold(&mut state, &event(a.clone(), 5));
     assert!(has_effect(&state, &record(&[a])), "there is nothing to be tried again");
 

@@ -17,7 +17,7 @@ impl History {
     }
 
     /// Its stock is to be allocated, for a payment in one step.
-    fn to_be_allocated(self, method: &str) -> Self {
+    fn waiting_for_allocation(self, method: &str) -> Self {
         let one_step = Some(OneStep { payment_method: method.into(), held_until: HELD_UNTIL });
         let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step };
         self.payment(fact, PaymentStatus::Pending)
@@ -44,7 +44,7 @@ impl History {
 
     /// Due, with its stock allocated.
     fn charged() -> Self {
-        Self::placed_in_one_step().to_be_allocated("ideal").due_in_one_step(1, "ideal")
+        Self::placed_in_one_step().waiting_for_allocation("ideal").due_in_one_step(1, "ideal")
     }
 
     fn declined_in_one_step() -> Self {
@@ -80,7 +80,7 @@ fn passed(deadline: Timestamp) -> Input {
 #[test]
 fn the_stock_is_allocated_before_the_money_is_taken_and_confirmed_after_it() {
     let placed = History::placed_in_one_step();
-    let allocating = placed.clone().to_be_allocated("ideal");
+    let allocating = placed.clone().waiting_for_allocation("ideal");
     let due = allocating.clone().due_in_one_step(1, "ideal");
     leads_to(&placed, &signal(ANN, Signal::Reserved { held_until: HELD_UNTIL }), &allocating);
     leads_to(&allocating, &signal(ANN, Signal::Allocated), &due);
@@ -92,7 +92,7 @@ fn the_stock_is_allocated_before_the_money_is_taken_and_confirmed_after_it() {
 
 #[test]
 fn how_a_payment_began_it_goes_on_whatever_the_settings_are_then() {
-    let allocating = History::placed_in_one_step().to_be_allocated("ideal");
+    let allocating = History::placed_in_one_step().waiting_for_allocation("ideal");
     let due = allocating.clone().due_in_one_step(1, "ideal");
     super::leads_to(&allocating, &signal(ANN, Signal::Allocated), &due);
     super::leads_to(&due, &captured(1), &due.clone().taken(1));
@@ -102,7 +102,7 @@ fn how_a_payment_began_it_goes_on_whatever_the_settings_are_then() {
 
 #[test]
 fn stock_that_is_lost_or_does_not_answer_cancels_before_any_money_is_taken() {
-    let allocating = History::placed_in_one_step().to_be_allocated("ideal");
+    let allocating = History::placed_in_one_step().waiting_for_allocation("ideal");
     let shortages = vec![shortage("A", 2, 1)];
     let lost = signal(ANN, Signal::Lost { shortages: shortages.clone() });
     let after = allocating.clone().cancelled(CancelReason::StockLost, "", &shortages);
@@ -176,7 +176,7 @@ fn another_payment_in_two_steps_confirms_when_it_is_authorised_since_the_stock_i
 #[test]
 fn another_payment_in_one_step_waits_for_the_allocation_of_what_is_held() {
     let declined = History::placed(ANN).payment_due().declined(1);
-    let allocating = declined.clone().to_be_allocated("ideal");
+    let allocating = declined.clone().waiting_for_allocation("ideal");
     let started = StartPaymentAnswer::Started {
         payment_id: PaymentId { order_id: ANN, number: 2 },
         amount: gbp(700),
@@ -257,7 +257,7 @@ fn an_order_paid_in_one_step_is_captured_no_more_when_it_ships() {
         one_step(settings);
         settings.capture = Capture::OnShipment;
     };
-    let allocating = History::placed_in_one_step().to_be_allocated("ideal");
+    let allocating = History::placed_in_one_step().waiting_for_allocation("ideal");
     let decision = decide_with(change, &allocating.events, &signal(ANN, Signal::Allocated));
     let [Event { fact: Fact::PaymentDue { one_step: true, capture, .. }, .. }] =
         &decision.events[..]
