@@ -76,14 +76,20 @@ fn expect_fitting_outcomes(report: &Report) {
             (_, Status::Cancelled(order::CancelReason::OutOfStock)) => ("out of stock", true),
             (kind, Status::Cancelled(order::CancelReason::PaymentDeclined)) => {
                 // On a slow machine the stock of one who pays again is no longer held.
-                let kinds = [Kind::Declined, Kind::DeclinedTwice, Kind::OtherCard];
+                let kinds = [
+                    Kind::Declined,
+                    Kind::DeclinedTwice,
+                    Kind::OtherCard,
+                    Kind::OneStepDeclined,
+                ];
                 ("declined", kinds.contains(&kind))
             }
             (kind, Status::Cancelled(order::CancelReason::CaptureFailed)) => {
                 ("not captured", kind == Kind::CaptureRefused)
             }
             (kind, Status::Cancelled(order::CancelReason::Requested)) => {
-                ("requested", [Kind::Cancels, Kind::CancelsAtOnce].contains(&kind))
+                let kinds = [Kind::Cancels, Kind::CancelsAtOnce, Kind::OneStepCancels];
+                ("requested", kinds.contains(&kind))
             }
             // A machine that is slow may let any deadline pass.
             (Kind::Late, Status::Cancelled(order::CancelReason::PaymentTimeout)) => {

@@ -158,6 +158,7 @@ fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
             Kind::Int64 if field.name() == "seconds" => Value::I64(1_700_000_000),
             Kind::Int64 => Value::I64(-9_007_199_254_740_993),
             Kind::Uint64 => Value::U64(u64::MAX),
+            Kind::Double => Value::F64(0.1 + 0.2),
             Kind::String => Value::String("a \"b\" ü€/\n".to_owned()),
             Kind::Bytes => Value::Bytes(vec![0, 255, 3].into()),
             Kind::Enum(of) => {
