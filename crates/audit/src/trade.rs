@@ -18,6 +18,7 @@ use std::{
     io,
 };
 
+use events::id::PaymentId;
 use events::proto::{
     self,
     inventory::inventory_event::Kind as InventoryKind,
@@ -104,6 +105,11 @@ impl Trade {
                     self.push_reference(position, event, order, &summary, false);
                 }
                 self.push(order, position, progress_step(kind));
+                if let OrderKind::PaymentDue(due) = kind
+                    && let Some(amount) = captured_at_once(due)
+                {
+                    self.push(order, position, Step::CapturedAtOnce { amount });
+                }
             }
             None => {
                 let finding = format!("{position}: an event without a fact");
@@ -298,6 +304,12 @@ fn units_by_sku<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a
     units
 }
 
+/// What is captured of a payment as soon as it is authorised; all of it where the event does not say how much.
+fn captured_at_once(due: &order::PaymentDue) -> Option<i64> {
+    let amount = due.capture.as_ref().or(due.amount.as_ref());
+    amount.filter(|_| due.capture_at_once).map(|amount| amount.minor)
+}
+
 /// What an event of an order says of its course.
 fn progress_step(kind: &OrderKind) -> Step {
     let amount = |amount: Option<&proto::Money>| amount.map(|amount| amount.minor);
@@ -316,9 +328,10 @@ fn progress_step(kind: &OrderKind) -> Step {
         OrderKind::Confirmed(confirmed) => {
             Step::Confirmed { capture: amount(confirmed.capture.as_ref()) }
         }
-        OrderKind::PartCaptured(captured) => {
-            Step::Captured { amount: amount(captured.amount.as_ref()).unwrap_or(0) }
-        }
+        OrderKind::PartCaptured(captured) => Step::Captured {
+            amount: amount(captured.amount.as_ref()).unwrap_or(0),
+            payment: PaymentId::parse(&captured.payment_id).map_or(0, |payment| payment.number),
+        },
         OrderKind::Paid(paid) => Step::Paid { amount: amount(paid.amount.as_ref()) },
         OrderKind::Shipped(shipped) => Step::OrderShipped {
             units: shipped.lines.iter().map(|line| line.quantity).sum(),

@@ -4,6 +4,7 @@ mod answer;
 mod fact;
 mod known;
 mod order;
+mod payment;
 mod place;
 mod price;
 pub(crate) mod rows;
@@ -119,7 +120,10 @@ pub(crate) struct ShippedUnits {
     /// The line that they were for, where it is known.
     pub(crate) line_id: Option<LineId>,
     pub(crate) sku: Sku,
+    /// Those that were the order's.
     pub(crate) quantity: i64,
+    /// Those that were issued for it and were not.
+    pub(crate) excess: i64,
 }
 
 /// What moves an order on: what inventory or payment say, or a deadline. Payments are numbered in
@@ -214,7 +218,7 @@ impl Rules for Orders {
             Input::Place(request) => place::place(terms, state, request, now),
             Input::Cancel { order_id, note } => saga::cancel(state, *order_id, note.as_ref()),
             Input::StartPayment { order_id, payment_method } => {
-                saga::start_payment(terms, state, *order_id, payment_method, now)
+                payment::start_payment(terms, state, *order_id, payment_method, now)
             }
             Input::Release { order_id, note } => short::release(state, *order_id, note.as_ref()),
             Input::Signal { order_id, signal } => {

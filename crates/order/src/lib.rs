@@ -102,7 +102,7 @@ impl Service for Orders {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 9;
+    const FORMAT: u32 = 10;
     const METRICS: &'static [Metric] = &metrics::ALL;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

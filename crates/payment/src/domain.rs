@@ -135,8 +135,8 @@ pub enum Input {
 pub enum Steps {
     /// It is authorised, and captured when the order asks for it.
     Authorize,
-    /// It is authorised, and captured as soon as it is.
-    AuthorizeAndCapture,
+    /// It is authorised, and so much of it captured as soon as it is; the rest when the order asks for it.
+    AuthorizeAndCapture(Money),
     /// It is charged, without being authorised before.
     Charge,
 }

@@ -123,13 +123,9 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
         order_event::Kind::PaymentDue(due) => Input::PaymentDue {
             payment_id: PaymentId::parse(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
-            payment_method: due.payment_method,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
-            steps: match (due.one_step, due.capture_at_once) {
-                (true, _) => Steps::Charge,
-                (false, true) => Steps::AuthorizeAndCapture,
-                (false, false) => Steps::Authorize,
-            },
+            steps: steps(&due)?,
+            payment_method: due.payment_method,
         },
         order_event::Kind::Confirmed(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
         order_event::Kind::Shipped(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
@@ -149,6 +145,19 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             let body = Body::Order(proto::order::OrderEvent { kind: Some(other), summary: None });
             return Err(unexpected(&body));
         }
+    })
+}
+
+/// In which steps the money of a payment is taken.
+fn steps(due: &proto::order::PaymentDue) -> Result<Steps, WireError> {
+    Ok(match (due.one_step, due.capture_at_once) {
+        (true, _) => Steps::Charge,
+        // An event that does not say how much is about all of it.
+        (false, true) => {
+            let capture = due.capture.as_ref().or(due.amount.as_ref());
+            Steps::AuthorizeAndCapture(Money::parse(capture)?)
+        }
+        (false, false) => Steps::Authorize,
     })
 }
 

@@ -107,17 +107,20 @@ async fn what_cannot_be_captured_with_a_shipment_is_let_go(db: Db) {
     ];
     assert_eq!(steps, expected);
 
-    // The merchant has another payment made, for all that is due, and it is captured at once.
+    // The merchant has another payment made: all is authorised, and what has shipped is captured at once.
     let path = format!("orders/{}/payments", placed["id"].as_str().expect("an id"));
     let another = json!({"payment_method": "card"});
     let (status, started) = send(&api, Method::POST, &path, another.clone()).await;
     assert_eq!((status, &started["amount"]["minor"]), (201, &json!(1000)), "{started}");
-    has_statuses(&api, &placed, ["confirmed", "paid", "partial"]).await;
+    has_statuses(&api, &placed, ["confirmed", "authorized", "partial"]).await;
+    let totals: Value = api.get("totals").await.expect("the totals");
+    let money = &totals["payments"]["currencies"][0];
+    assert_eq!((&money["captured"], &money["authorized"]), (&json!(250), &json!(750)), "{totals}");
     let (status, refused) = send(&api, Method::POST, &path, another).await;
     assert_eq!((status, &refused["code"]), (409, &json!("payment_not_due")), "{refused}");
     assert_eq!(push(&api, issue(&placed, 3, 102)).await, "applied");
     has_statuses(&api, &placed, ["completed", "paid", "fulfilled"]).await;
-    assert_eq!(installation.settled_payments(&[("captured", 1)]).await, captured(1000));
+    assert_eq!(installation.settled_payments(&[("captured", 2)]).await, captured(1000));
     installation.stop_and_verify().await;
 }
 

@@ -42,6 +42,7 @@ impl OrderHistory {
             }
             Step::Reported(_)
             | Step::PaymentDue { .. }
+            | Step::CapturedAtOnce { .. }
             | Step::PaymentFailed
             | Step::ActionRequired
             | Step::Authorized { .. }

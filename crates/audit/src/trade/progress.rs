@@ -79,6 +79,8 @@ struct Placed {
     one_step: bool,
     /// Whether its stock is allocated for a payment in one step.
     is_allocated: bool,
+    /// How many were.
+    payments: u32,
     reported: ReportedStatus,
 }
 
@@ -179,6 +181,7 @@ impl Placed {
             has_payment: false,
             one_step: false,
             is_allocated: false,
+            payments: 0,
             reported,
         }
     }
@@ -187,6 +190,7 @@ impl Placed {
     fn fold(&mut self, step: Step) -> Option<&'static str> {
         match step {
             Step::PaymentDue { amount, one_step } => self.pay(amount, one_step),
+            Step::CapturedAtOnce { amount } => self.ask_for(amount),
             Step::PaymentFailed => {
                 self.reported.payment = PaymentStatus::Failed;
                 self.fail()
@@ -198,8 +202,12 @@ impl Placed {
             }
             Step::Authorized { by_payment, one_step } => self.authorize(by_payment, one_step),
             Step::Confirmed { capture } => self.confirm(capture),
-            Step::Captured { amount } => {
+            Step::Captured { amount, payment } => {
                 self.captured += amount;
+                // A payment that takes the place of a failed one is known to be authorised by that.
+                if payment == self.payments && is_open(self.reported.payment) {
+                    self.reported.payment = PaymentStatus::Authorized;
+                }
                 (self.captured >= self.total).then_some("all is captured")
             }
             Step::Paid { amount } => {
@@ -250,14 +258,16 @@ impl Placed {
 
     /// A payment is due: in one step once the stock is allocated.
     fn pay(&mut self, amount: Option<i64>, one_step: bool) -> Option<&'static str> {
-        let has_failed = self.reported.payment == PaymentStatus::Failed;
+        let before = self.reported.payment;
         let was_authorized = self.status == Status::Authorized;
         let is_next = self.one_step && was_authorized;
+        self.leave();
         self.reported.payment = PaymentStatus::Pending;
         self.has_payment = true;
+        self.payments += 1;
         self.one_step = one_step;
         if self.status.stands() {
-            return self.pay_anew(has_failed, amount);
+            return self.pay_anew(before, amount);
         }
         self.is_allocated |= is_next;
         let is_total = amount == Some(self.total);
@@ -268,7 +278,18 @@ impl Placed {
         self.go(Status::PaymentDue).or(wrong).or((!is_total).then_some("another amount"))
     }
 
+    /// The customer may have left the payment before: as far as the order goes, it has failed.
+    fn leave(&mut self) {
+        let is_left = self.reported.payment == PaymentStatus::ActionRequired;
+        if is_left && self.status == Status::PaymentDue {
+            self.status = Status::PaymentFailed;
+        }
+    }
+
     fn authorize(&mut self, by_payment: bool, one_step: bool) -> Option<&'static str> {
+        if one_step {
+            self.leave();
+        }
         let is_from = match (by_payment, one_step) {
             (true, _) => self.status == Status::PaymentDue && !self.one_step,
             (false, true) => matches!(self.status, Status::Placed | Status::PaymentFailed),
@@ -292,12 +313,20 @@ impl Placed {
         if self.status.stands() { None } else { self.go(Status::PaymentFailed) }
     }
 
-    /// Another payment of an order that stands, for what could not be captured: it is captured at once.
-    fn pay_anew(&mut self, has_failed: bool, amount: Option<i64>) -> Option<&'static str> {
-        self.requested = self.total;
+    /// Another payment of an order that stands, for what could not be captured: what is due is captured at once; in one
+    /// step, all of it is taken.
+    fn pay_anew(&mut self, before: PaymentStatus, amount: Option<i64>) -> Option<&'static str> {
+        self.requested = if self.one_step { self.total } else { self.captured };
         let is_rest = amount == Some(self.total - self.captured);
-        let wrong = (!has_failed).then_some("no payment of it has failed");
+        let is_replaceable =
+            [PaymentStatus::Failed, PaymentStatus::ActionRequired].contains(&before);
+        let wrong = (!is_replaceable).then_some("no payment of it has failed");
         wrong.or((!is_rest).then_some("another amount"))
+    }
+
+    fn ask_for(&mut self, amount: i64) -> Option<&'static str> {
+        self.requested += amount;
+        (self.requested > self.total).then_some("asks to capture more than it costs")
     }
 
     fn go(&mut self, to: Status) -> Option<&'static str> {
@@ -331,13 +360,13 @@ impl Placed {
 
     fn ship(&mut self, units: i64, capture: i64) -> Option<&'static str> {
         self.shipped += units;
-        self.requested += capture;
+        let asked = self.ask_for(capture);
         let is_all = self.shipped == self.wanted;
         self.reported.fulfilment =
             if is_all { FulfilmentStatus::Fulfilled } else { FulfilmentStatus::Partial };
         self.is_on_hold &= !is_all;
         let wrong = (units <= 0 || self.shipped > self.wanted).then_some("more than it wants");
-        wrong.or((self.requested > self.total).then_some("asks to capture more than it costs"))
+        wrong.or(asked)
     }
 
     /// The payment status of an order that is paid or cancelled follows from what is refunded.
@@ -365,6 +394,11 @@ impl Placed {
 /// Whether it is that a payment in one step is due.
 fn is_in_one_step(step: Step) -> bool {
     matches!(step, Step::PaymentDue { one_step: true, .. })
+}
+
+/// Whether a payment is neither authorised nor failed.
+fn is_open(payment: PaymentStatus) -> bool {
+    matches!(payment, PaymentStatus::Pending | PaymentStatus::ActionRequired)
 }
 
 /// Whether the saga has such a step.
@@ -426,7 +460,7 @@ mod tests {
             Step::Authorized { by_payment: true, one_step: false },
             Step::Confirmed { capture: None },
             Step::OrderShipped { units: 1, capture: 250 },
-            Step::Captured { amount: 250 },
+            Step::Captured { amount: 250, payment: 1 },
         ]
         .map(|step| (step, None))
         .to_vec()
@@ -457,7 +491,8 @@ mod tests {
             Step::PaymentDue { amount: Some(700), one_step: false },
             Step::Authorized { by_payment: true, one_step: false },
         ];
-        let confirmed = [Step::Confirmed { capture: Some(250) }, Step::Captured { amount: 250 }];
+        let confirmed =
+            [Step::Confirmed { capture: Some(250) }, Step::Captured { amount: 250, payment: 1 }];
         let rest = [
             Step::OrderShipped { units: 1, capture: 450 },
             Step::Paid { amount: Some(700) },
@@ -533,6 +568,37 @@ mod tests {
             let found = of(&wrong);
             assert!(found.contains(finding), "{wrong:?}: {found}");
         }
+    }
+
+    #[test]
+    fn another_payment_captures_at_once_what_has_shipped_and_later_the_rest() {
+        let of = |steps: &[(Step, Option<PaymentStatus>)]| {
+            findings(&[&captured_in_part()[..], steps].concat())
+        };
+        let steps = |at_once, reported| {
+            [
+                (Step::PaymentFailed, Some(PaymentStatus::Failed)),
+                (Step::PaymentDue { amount: Some(450), one_step: false }, None),
+                (Step::CapturedAtOnce { amount: at_once }, Some(PaymentStatus::Pending)),
+                (Step::Captured { amount: 100, payment: 2 }, Some(reported)),
+                (Step::OrderShipped { units: 1, capture: 350 }, None),
+                (Step::Paid { amount: Some(700) }, Some(PaymentStatus::Paid)),
+                (Step::Completed, None),
+            ]
+        };
+        assert_eq!(of(&steps(100, PaymentStatus::Authorized)), findings(&[]));
+        let found = of(&steps(450, PaymentStatus::Authorized));
+        assert!(found.contains("asks to capture more than it costs"), "{found}");
+        let found = of(&steps(100, PaymentStatus::Pending));
+        assert!(found.contains("is reported to be"), "{found}");
+    }
+
+    #[test]
+    fn a_payment_that_waits_for_its_customer_is_replaced() {
+        let due = Step::PaymentDue { amount: Some(700), one_step: false };
+        let of = |steps: &[Step]| findings(&steps.iter().map(|it| (*it, None)).collect::<Vec<_>>());
+        assert_eq!(of(&[due, Step::ActionRequired, due]), findings(&[]));
+        assert!(of(&[due, due]).contains("not the step before it"));
     }
 
     #[test]

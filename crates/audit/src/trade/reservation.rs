@@ -133,6 +133,7 @@ impl Reservation {
             | Step::Line { .. }
             | Step::Reported(_)
             | Step::PaymentDue { .. }
+            | Step::CapturedAtOnce { .. }
             | Step::PaymentFailed
             | Step::ActionRequired
             | Step::Authorized { .. }

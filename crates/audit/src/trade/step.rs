@@ -65,6 +65,10 @@ pub(super) enum Step {
         amount: Option<i64>,
         one_step: bool,
     },
+    /// What is captured as soon as the payment is authorised, where anything is; after `PaymentDue`.
+    CapturedAtOnce {
+        amount: i64,
+    },
     PaymentFailed,
     ActionRequired,
     Authorized {
@@ -78,6 +82,8 @@ pub(super) enum Step {
     /// A part of its money is captured.
     Captured {
         amount: i64,
+        /// The number of the payment.
+        payment: u32,
     },
     /// So many units have shipped, and so much is to be captured for them.
     OrderShipped {
@@ -263,11 +269,12 @@ impl Step {
             Self::PaymentDue { amount, one_step } => {
                 (2, amount_of(amount).0, amount_of(amount).1 | u64::from(one_step) << 1)
             }
+            Self::CapturedAtOnce { amount } => (15, amount, 0),
             Self::Authorized { by_payment, one_step } => (3, by_payment.into(), one_step.into()),
             Self::Confirmed { capture } => (4, amount_of(capture).0, amount_of(capture).1),
             Self::PaymentFailed => (16, 0, 0),
             Self::ActionRequired => (17, 0, 0),
-            Self::Captured { amount } => (18, amount, 0),
+            Self::Captured { amount, payment } => (18, amount, payment.into()),
             Self::OrderShipped { units, capture } => (19, units, capture as u64),
             Self::Completed => (20, 0, 0),
             Self::Refunded { amount } => (21, amount, 0),
@@ -310,9 +317,10 @@ impl Step {
             7 => Self::Reserved { units: second },
             8 => Self::Refused,
             9 => Self::Allocated { lines: second },
+            15 => Self::CapturedAtOnce { amount: first },
             16 => Self::PaymentFailed,
             17 => Self::ActionRequired,
-            18 => Self::Captured { amount: first },
+            18 => Self::Captured { amount: first, payment: second as u32 },
             19 => Self::OrderShipped { units: first, capture: second as i64 },
             20 => Self::Completed,
             21 => Self::Refunded { amount: first },
@@ -402,6 +410,8 @@ mod tests {
             Step::PaymentDue { amount: None, one_step: true },
             Step::PaymentDue { amount: Some(7), one_step: false },
             Step::PaymentDue { amount: Some(7), one_step: true },
+            Step::CapturedAtOnce { amount: 7 },
+            Step::Captured { amount: 7, payment: 2 },
             Step::Authorized { by_payment: true, one_step: false },
             Step::Authorized { by_payment: false, one_step: false },
             Step::Authorized { by_payment: false, one_step: true },

@@ -35,8 +35,9 @@ pub(crate) enum Fact {
         personal: Option<Sealed>,
     },
     /// A payment is to be made. Its stock is held until then, or stays allocated; without a time, the order is
-    /// confirmed, and the payment takes the place of one that could not be captured: it is captured when it is
-    /// authorised. In one step it is not authorised: its stock is allocated by then.
+    /// confirmed, and the payment takes the place of one that could not be captured: so much of it is captured at once
+    /// when it is authorised, and the rest with what ships later. In one step it is not authorised: its stock is
+    /// allocated by then, and all of it is taken.
     PaymentDue {
         payment: u32,
         amount: Money,
@@ -44,6 +45,7 @@ pub(crate) enum Fact {
         due_by: Timestamp,
         held_until: Option<Timestamp>,
         capture: Capture,
+        capture_at_once: Option<Money>,
         one_step: bool,
     },
     /// The payment failed. Until then another one may be started; never when it failed to be captured.
@@ -124,6 +126,12 @@ impl Fact {
             // Another one may have failed before.
             Self::Authorized { one_step: Some(_), .. } => {
                 before.with_payment(PaymentStatus::Pending)
+            }
+            // It takes the place of one that failed; of any other it is known that it is authorised.
+            Self::PartCaptured { payment, .. }
+                if *payment == order.last_payment() && order.is_payment_open() =>
+            {
+                before.with_payment(PaymentStatus::Authorized)
             }
             Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
             Self::Paid { amount, .. } => {

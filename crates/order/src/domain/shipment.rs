@@ -17,14 +17,19 @@ impl Known<'_> {
 
 /// Notes that units of an order have left a location. They are taken off the line that is named, and
 /// then off the first lines of the SKU: what is more than these want is not of this order.
+///
+/// A cancelled order has no units any more as soon as inventory has read that it is cancelled. What leaves for it
+/// is noted alike before and after that: all that was issued, so that it can be called back or billed.
 pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
     let before = state.shipped(&shipment.order_id);
     let Some(known) = state.order(&shipment.order_id) else { return vec![] };
     let lines = &known.content.lines;
     let mut shipped = before.map_or_else(|| vec![0; lines.len()], |shipped| shipped.0.clone());
+    let is_cancelled = known.order.statuses.0 == OrderStatus::Cancelled;
     let mut units = Vec::new();
     for left in &shipment.units {
-        distribute(lines, &mut shipped, left, &mut units);
+        let quantity = if is_cancelled { left.quantity + left.excess } else { left.quantity };
+        distribute(lines, &mut shipped, left, quantity, &mut units);
     }
     if units.is_empty() {
         return vec![];
@@ -43,14 +48,15 @@ pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
     known.events(facts)
 }
 
-/// Takes units off the lines of an order, and adds to `units` what was taken off each.
+/// Takes so many of the units off the lines of an order, and adds to `units` what was taken off each.
 fn distribute(
     lines: &[OrderLine],
     shipped: &mut [i64],
     left: &ShippedUnits,
+    quantity: i64,
     units: &mut Vec<ShippedLine>,
 ) {
-    let ShippedUnits { line_id, sku, quantity } = left;
+    let ShippedUnits { line_id, sku, .. } = left;
     let is_named =
         |line: &OrderLine| line_id.as_ref().is_some_and(|id: &LineId| line.line_id == *id);
     let of_sku = |named: bool| {
@@ -60,7 +66,7 @@ fn distribute(
             .filter(move |(_, line)| line.sku == *sku && is_named(line) == named)
             .map(|(index, _)| index)
     };
-    let mut rest = *quantity;
+    let mut rest = quantity;
     for index in of_sku(true).chain(of_sku(false)) {
         let line = &lines[index];
         let taken = rest.min(line.quantity.get() - shipped[index]);
@@ -80,16 +86,23 @@ fn distribute(
 /// What is captured with a shipment, when the money of the order is captured by shipment.
 fn capture(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<(u32, Money)> {
     let order = known.order;
-    if order.statuses.0 != OrderStatus::Confirmed || order.statuses.1 != PaymentStatus::Authorized {
+    // One that takes the place of a failed one is asked already: payment captures once it is authorised.
+    let is_asked = order.statuses.1 == PaymentStatus::Authorized || order.is_payment_open();
+    if order.statuses.0 != OrderStatus::Confirmed || !is_asked {
         return None;
     }
-    let due = due_for(known, shipped, is_all)?;
+    let due = due_for(known, shipped, is_all, order.capture_requested)?;
     Some((order.last_payment(), due))
 }
 
 /// What is to be captured when so much has shipped: the value of that, and the charges, less what was asked for
-/// before; when all has, all that is left.
-pub(super) fn due_for(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<Money> {
+/// before, in minor units; when all has, all that is left.
+pub(super) fn due_for(
+    known: &Known<'_>,
+    shipped: &[i64],
+    is_all: bool,
+    asked_for: i64,
+) -> Option<Money> {
     let order = known.order;
     let basis = known.content.tax_basis;
     let value_of = |(line, units): (&OrderLine, &i64)| {
@@ -99,7 +112,7 @@ pub(super) fn due_for(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Optio
     let charges: i128 = known.content.charges.iter().map(|charge| charge.gross(basis)).sum();
     let total = order.total.minor;
     let value = i64::try_from(goods + charges).unwrap_or(total).clamp(0, total);
-    let due = if is_all { total } else { value } - order.capture_requested;
+    let due = if is_all { total } else { value } - asked_for;
     (due > 0).then_some(Money { minor: due, ..order.total })
 }
 

@@ -269,6 +269,7 @@ impl History {
             due_by,
             held_until: Some(HELD_UNTIL),
             capture: Capture::OnConfirmation,
+            capture_at_once: None,
             one_step: false,
         };
         self.payment(fact, PaymentStatus::Pending)

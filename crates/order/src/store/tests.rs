@@ -191,6 +191,7 @@ fn random_input(random: &mut Random) -> Input {
                 line_id: None,
                 sku: sku(random.one_of(&["A", "B", "C"])),
                 quantity: 1 + random.below(2) as i64,
+                excess: random.below(2) as i64,
             }],
             occurred_at: random.one_of(&[None, Some(Timestamp::from_millis(1_795_179_849_123))]),
         }),

@@ -42,6 +42,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             due_by,
             held_until,
             capture,
+            capture_at_once,
             one_step,
         } => Kind::PaymentDue(order::PaymentDue {
             payment_id: id(*payment),
@@ -50,8 +51,9 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             due_by: Some((*due_by).into()),
             held_until: held_until.map(Into::into),
             capture_policy: capture_policy_to_wire(*capture).into(),
-            capture_at_once: held_until.is_none() && !one_step,
+            capture_at_once: capture_at_once.is_some(),
             one_step: *one_step,
+            capture: capture_at_once.map(Into::into),
         }),
         Fact::PaymentFailed { payment, failure, retry_until } => {
             Kind::PaymentFailed(payment_failed(id(*payment), failure, *retry_until))
@@ -155,15 +157,7 @@ pub(super) fn decode(order_id: OrderId, event: order::OrderEvent) -> Result<Even
 fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
     Ok(match kind {
         Kind::Placed(placed) => decode_placed(placed)?,
-        Kind::PaymentDue(due) => Fact::PaymentDue {
-            payment: number(&due.payment_id)?,
-            amount: Money::parse(due.amount.as_ref())?,
-            due_by: Timestamp::parse(due.due_by.as_ref())?,
-            held_until: Timestamp::parse_optional(due.held_until.as_ref())?,
-            capture: capture_policy(due.capture_policy),
-            payment_method: due.payment_method,
-            one_step: due.one_step,
-        },
+        Kind::PaymentDue(due) => decode_payment_due(due)?,
         Kind::PaymentFailed(failed) => Fact::PaymentFailed {
             payment: number(&failed.payment_id)?,
             failure: Failure {
@@ -318,6 +312,21 @@ pub(super) fn shortage_to_wire(shortage: &Shortage) -> order::Shortage {
         requested: shortage.requested,
         available: shortage.available,
     }
+}
+
+fn decode_payment_due(due: order::PaymentDue) -> Result<Fact, ParseError> {
+    // One that does not say how much is captured at once is about all of it.
+    let at_once = due.capture.as_ref().or(due.amount.as_ref()).filter(|_| due.capture_at_once);
+    Ok(Fact::PaymentDue {
+        payment: number(&due.payment_id)?,
+        amount: Money::parse(due.amount.as_ref())?,
+        due_by: Timestamp::parse(due.due_by.as_ref())?,
+        held_until: Timestamp::parse_optional(due.held_until.as_ref())?,
+        capture: capture_policy(due.capture_policy),
+        capture_at_once: money_if_any(at_once)?,
+        payment_method: due.payment_method,
+        one_step: due.one_step,
+    })
 }
 
 fn one_step(due: order::OneStep) -> Result<OneStep, ParseError> {

@@ -72,6 +72,7 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
                 sku: Sku::parse(&shipped.sku)?,
                 // What is in excess was not of this order, but for what its hold had until it ran out.
                 quantity: shipped.from_allocation + shipped.from_expired,
+                excess: shipped.excess - shipped.from_expired,
             };
             let occurred_at = shipped.document.as_ref().and_then(|it| it.occurred_at.as_ref());
             let occurred_at = Timestamp::parse_optional(occurred_at)?;

@@ -104,6 +104,17 @@ fn facts() -> Vec<Fact> {
             due_by: at,
             held_until: Some(at),
             capture: Capture::OnShipment,
+            capture_at_once: None,
+            one_step: false,
+        },
+        Fact::PaymentDue {
+            payment: 3,
+            amount: gbp(500),
+            payment_method: "card".into(),
+            due_by: at,
+            held_until: None,
+            capture: Capture::OnShipment,
+            capture_at_once: Some(gbp(200)),
             one_step: false,
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
@@ -116,6 +127,7 @@ fn facts() -> Vec<Fact> {
             due_by: at,
             held_until: Some(at),
             capture: Capture::OnConfirmation,
+            capture_at_once: None,
             one_step: true,
         },
         Fact::Authorized { payment: Some(1), allocate_by: at, one_step: None },
@@ -306,6 +318,7 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
     };
     let [units] = &*shipment.units else { panic!("is of one SKU") };
     assert_eq!((shipment.order_id.to_string().as_str(), units.quantity), (ID, 3));
+    assert_eq!(units.excess, 2);
     assert_eq!(units.line_id, Some(LineId::parse("x").unwrap()));
     assert_eq!(shipment.occurred_at, Some(left));
 }
@@ -327,8 +340,8 @@ fn what_has_left_after_the_hold_ran_out_is_a_shipment_of_the_order() {
     let Ok(Input::Shipped(shipment)) = Orders::foreign(&event.encode_to_vec()) else {
         panic!("is a shipment")
     };
-    let units: Vec<_> = shipment.units.iter().map(|it| it.quantity).collect();
-    assert_eq!(units, [4]);
+    let units: Vec<_> = shipment.units.iter().map(|it| (it.quantity, it.excess)).collect();
+    assert_eq!(units, [(4, 1)]);
 }
 
 #[test]

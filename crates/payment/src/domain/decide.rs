@@ -87,7 +87,7 @@ fn begin(payments: &PaymentRows, payment: Payment, steps: Steps, now: Timestamp)
     }
     let operation = Operation::first(OperationKind::Authorize);
     deciding.add(Fact::AuthorizationPending { operation, amount, payment_method, due_by });
-    if steps == Steps::AuthorizeAndCapture {
+    if let Steps::AuthorizeAndCapture(amount) = steps {
         let operation = Operation::first(OperationKind::Capture);
         deciding.add(Fact::CaptureRequested { operation, amount });
     }
@@ -179,7 +179,8 @@ impl Deciding {
         // A cancellation wins, and what is being let go can no longer be taken. Once a capture was
         // refused, the rest is let go after what is pending: the order may be paid by another payment.
         let is_let_go = payment.is_being_let_go() || payment.is_capture_refused();
-        let is_over = payment.is_cancelled() || is_let_go || payment.held() <= 0;
+        let is_nothing_held = payment.held() <= 0 && !payment.is_authorizing();
+        let is_over = payment.is_cancelled() || is_let_go || is_nothing_held;
         if is_over || payment.knows_capture(operation) {
             return;
         }
@@ -274,7 +275,9 @@ impl Deciding {
         } else if let Outcome::ActionRequired { url, data, expires_at } = outcome
             && self.payment.status != Status::ActionRequired
         {
-            let (url, data, expires_at) = (url.clone(), data.clone(), *expires_at);
+            // Whatever the provider grants: what is authorised later is of no use to the order.
+            let due_by = Timestamp::from_millis(self.payment.due_by_ms);
+            let (url, data, expires_at) = (url.clone(), data.clone(), (*expires_at).min(due_by));
             let fact = Fact::ActionRequired { operation, url, data, expires_at };
             self.add_answered(fact, occurred_at);
         } else if let Some(fact) = in_trouble(operation, since, outcome)

@@ -254,6 +254,11 @@ impl Payment {
         from.map(Timestamp::from_millis)
     }
 
+    /// Whether the provider is asked to authorise.
+    pub(super) fn is_authorizing(&self) -> bool {
+        self.pending.as_ref().is_some_and(|it| it.operation.kind == OperationKind::Authorize)
+    }
+
     /// Whether the provider is asked to let go what is set aside.
     pub(super) fn is_being_let_go(&self) -> bool {
         self.pending.as_ref().is_some_and(|it| it.operation.kind == OperationKind::Void)

@@ -437,6 +437,23 @@ fn an_action_of_the_customer_is_a_state_with_what_the_client_needs() {
     check(&given, &cancelled(), &[Fact::CancelRequested]);
 }
 
+#[test]
+fn an_action_of_the_customer_expires_with_the_payment_at_the_latest() {
+    let Fact::ActionRequired { url, data, .. } = action_required() else { panic!("is an action") };
+    let expires_at = Timestamp::from_millis(DUE_BY.millis() + 1);
+    let asks = settled(AUTHORIZE, Outcome::ActionRequired { url, data, expires_at });
+    check(&[authorization_pending()], &asks, &[action_required()]);
+}
+
+#[test]
+fn what_ships_before_a_payment_is_authorised_is_captured_once_it_is() {
+    let requested = Fact::CaptureRequested { operation: CAPTURE, amount: pounds(500) };
+    let given = [authorization_pending(), requested];
+    check(&given[..1], &confirmed(), &given[1..]);
+    check(&given, &approves(AUTHORIZE), &[authorized(), capture_pending()]);
+    check(&[authorization_pending(), declined()], &confirmed(), &[]);
+}
+
 fn differs(kind: DifferenceKind, operation: Operation, amount: Money) -> Input {
     let (payment_id, provider_reference) = (first(), "p1".to_owned());
     let occurred_at = Some(ANSWERED_AT);
@@ -689,12 +706,12 @@ fn what_an_earlier_payment_has_taken_stays_with_the_order() {
 
 #[test]
 fn a_payment_may_be_captured_as_soon_as_it_is_authorised() {
-    let at_once = payment_due_in(Steps::AuthorizeAndCapture, first());
+    let at_once = payment_due_in(Steps::AuthorizeAndCapture(pounds(300)), first());
     let capture = Operation::first(OperationKind::Capture);
-    let requested = Fact::CaptureRequested { operation: capture, amount: pounds(500) };
+    let requested = Fact::CaptureRequested { operation: capture, amount: pounds(300) };
     let given = [authorization_pending(), requested];
     check(&[], &at_once, &given);
-    let begun = Fact::CapturePending { operation: capture, amount: pounds(500) };
+    let begun = Fact::CapturePending { operation: capture, amount: pounds(300) };
     check(&given, &approves(AUTHORIZE), &[authorized(), begun]);
     // Of what is not authorised, nothing is captured.
     check(&given, &declines(AUTHORIZE, "insufficient_funds"), &[declined()]);

@@ -204,7 +204,11 @@ fn random_input(random: &mut Random) -> Input {
             amount: pounds(500),
             payment_method: "card".into(),
             due_by: Timestamp::from_millis(9),
-            steps: random.one_of(&[Steps::Authorize, Steps::AuthorizeAndCapture, Steps::Charge]),
+            steps: random.one_of(&[
+                Steps::Authorize,
+                Steps::AuthorizeAndCapture(pounds(450)),
+                Steps::Charge,
+            ]),
         },
         6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
         16..19 => Input::Refund {

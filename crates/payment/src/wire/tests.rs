@@ -136,12 +136,16 @@ fn what_an_order_says_becomes_an_input() {
         payment_id: PAYMENT.into(),
         ..Default::default()
     };
-    for (one_step, capture_at_once, steps) in [
-        (false, false, Steps::Authorize),
-        (false, true, Steps::AuthorizeAndCapture),
-        (true, false, Steps::Charge),
+    let whole = Steps::AuthorizeAndCapture(pounds(500));
+    let part = Steps::AuthorizeAndCapture(pounds(300));
+    for (one_step, capture_at_once, capture, steps) in [
+        (false, false, None, Steps::Authorize),
+        (false, true, None, whole),
+        (false, true, Some(pounds(300).into()), part),
+        (true, false, None, Steps::Charge),
     ] {
-        let due = proto::order::PaymentDue { one_step, capture_at_once, ..due.clone() };
+        let due =
+            proto::order::PaymentDue { one_step, capture_at_once, capture, ..due.clone() };
         let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
         let (amount, payment_method) = (pounds(500), "card".into());
         let due_by = Timestamp::from_millis(7);

@@ -119,7 +119,16 @@ impl Order {
         match fact {
             // With one an order begins, with the other nothing is awaited any more.
             Fact::Placed { .. } | Fact::Completed => {}
-            Fact::PaymentDue { payment_method, due_by, held_until, capture, one_step, .. } => {
+            Fact::PaymentDue {
+                payment_method,
+                due_by,
+                held_until,
+                capture,
+                capture_at_once,
+                one_step,
+                amount,
+                payment: _,
+            } => {
                 self.payment_method.clone_from(payment_method);
                 self.capture = *capture;
                 self.payments.push(OrderPayment::begun());
@@ -128,8 +137,10 @@ impl Order {
                 if held_until.is_some() {
                     self.wait_for(Awaits::Payment, Some(*due_by));
                 } else {
-                    // It is captured at once, and takes all that is left.
-                    self.ask_for(self.total.minor - self.capture_requested);
+                    // What the failed one was asked for and has not captured is asked of this one.
+                    self.capture_requested = self.captured();
+                    let at_once = if *one_step { Some(*amount) } else { *capture_at_once };
+                    self.ask_for(at_once.map_or(0, |amount| amount.minor));
                 }
             }
             Fact::PaymentFailed { payment, failure, retry_until } => {
@@ -162,7 +173,7 @@ impl Order {
                 self.ask_for(capture.map_or(0, |amount| amount.minor));
             }
             Fact::PartCaptured { payment, amount, captured } => {
-                self.change_payment(*payment, |it| it.captured += amount.minor);
+                self.change_payment(*payment, |it| it.capture(amount.minor));
                 if captured.minor >= self.capture_requested {
                     self.wait_for(Awaits::Nothing, None);
                 }
@@ -225,6 +236,15 @@ impl Order {
 }
 
 impl OrderPayment {
+    /// A part of it is captured. One that takes the place of a failed one is known to be authorised by that.
+    fn capture(&mut self, amount: i64) {
+        self.captured += amount;
+        if matches!(self.status, PaymentStatus::Pending | PaymentStatus::ActionRequired) {
+            self.status = PaymentStatus::Authorized;
+            self.action = None;
+        }
+    }
+
     fn begun() -> Self {
         Self {
             status: PaymentStatus::Pending,

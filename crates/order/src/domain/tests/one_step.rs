@@ -31,6 +31,7 @@ impl History {
             due_by: DUE_BY,
             held_until: Some(HELD_UNTIL),
             capture: Capture::OnConfirmation,
+            capture_at_once: None,
             one_step: true,
         };
         self.payment(fact, PaymentStatus::Pending)
@@ -215,6 +216,7 @@ fn what_could_not_be_captured_after_a_shipment_may_be_taken_in_one_step() {
         due_by: DUE_BY,
         held_until: None,
         capture: Capture::OnConfirmation,
+        capture_at_once: None,
         one_step: true,
     };
     let again = failed.clone().payment(due, PaymentStatus::Pending);
@@ -266,7 +268,7 @@ fn an_order_paid_in_one_step_is_captured_no_more_when_it_ships() {
     };
     assert_eq!(*capture, Capture::OnShipment, "a payment in two steps may follow");
     let paid = History::charged().taken(1);
-    let units = ShippedUnits { line_id: None, sku: sku("A"), quantity: 2 };
+    let units = ShippedUnits { line_id: None, sku: sku("A"), quantity: 2, excess: 0 };
     let shipment = Shipment {
         order_id: ANN,
         location: main_location(),

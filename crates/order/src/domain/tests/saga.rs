@@ -144,6 +144,30 @@ fn what_the_customer_must_do_is_passed_on_and_the_payment_goes_on() {
 }
 
 #[test]
+fn a_payment_that_waits_for_its_customer_may_be_replaced_while_the_stock_is_held() {
+    let fact = Fact::ActionRequired { payment: 1, action: action() };
+    let required = History::placed(ANN).payment_due().payment(fact, PaymentStatus::ActionRequired);
+    let again = required.clone().payment_due_again(2, "other", DUE_BY);
+    let answer = StartPaymentAnswer::Started {
+        payment_id: PaymentId { order_id: ANN, number: 2 },
+        amount: gbp(700),
+        due_by: DUE_BY,
+    };
+    check(&required.events, &pay(ANN, "other"), &answered(&[again.last()], answer));
+    // Whatever comes of the first one after all is payment's to give back.
+    for late in [
+        Signal::Authorized { payment: 1 },
+        Signal::ActionRequired { payment: 1, action: action() },
+        Signal::Declined { payment: 1, code: "declined".into() },
+        Signal::Failed { payment: 1, detail: "timed out".into() },
+    ] {
+        leads_to_nothing(&again, &signal(ANN, late));
+    }
+    let decision = orders().decide(&fold(&required.events), &pay(ANN, "other"), HELD_UNTIL);
+    assert!(decision.events.is_empty(), "the stock is no longer held");
+}
+
+#[test]
 fn an_order_that_costs_nothing_needs_no_payment() {
     let placed = History::placed_for(ANN, 1, None, gbp(0), "card");
     let fact = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step: None };

@@ -10,7 +10,7 @@ use crate::{
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
     let line_id = line_id.map(|id| LineId::parse(id).unwrap());
-    let units = vec![ShippedUnits { line_id, sku: sku(name), quantity: units }];
+    let units = vec![ShippedUnits { line_id, sku: sku(name), quantity: units, excess: 0 }];
     Input::Shipped(Shipment { order_id: ANN, location: main_location(), units, occurred_at: None })
 }
 
@@ -140,6 +140,24 @@ fn an_order_that_is_not_confirmed_ends_whatever_has_left_and_says_what_has() {
 }
 
 #[test]
+fn what_is_issued_for_a_cancelled_order_is_noted_whether_inventory_has_freed_its_units_or_not() {
+    let given = History::paid_order().cancelled(CancelReason::Requested, "", &[]);
+    let issue = |quantity, excess| {
+        let Input::Shipped(shipment) = shipment("A", quantity, None) else { panic!("is one") };
+        let units = vec![ShippedUnits { excess, ..shipment.units[0].clone() }];
+        Input::Shipped(Shipment { units, ..shipment })
+    };
+    // No money moves for it, and it stays cancelled.
+    let after = given.clone().shipped(&[("A", 2)], FulfilmentStatus::Partial);
+    assert_eq!(after.summary.statuses.0, OrderStatus::Cancelled);
+    for (of_the_order, in_excess) in [(2, 0), (0, 2), (1, 1), (0, 9)] {
+        leads_to(&given, &issue(of_the_order, in_excess), &after);
+    }
+    // Of an order that stands, what is in excess is not.
+    leads_to_nothing(&History::paid_order(), &issue(0, 2));
+}
+
+#[test]
 fn an_order_on_account_is_completed_when_all_of_it_has_shipped() {
     let authorized = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY, one_step: None };
     let confirmed = Fact::Confirmed { payment: None, capture: None };
@@ -260,6 +278,7 @@ fn replacement(payment: u32, amount: i64) -> Fact {
         due_by: DUE_BY,
         held_until: None,
         capture: Capture::OnConfirmation,
+        capture_at_once: Some(gbp(amount)),
         one_step: false,
     }
 }
@@ -285,13 +304,54 @@ fn what_could_not_be_captured_with_a_shipment_is_paid_by_another_payment() {
         order_id: ANN,
         location: main_location(),
         units: [("A", 1), ("B", 2)]
-            .map(|(name, quantity)| ShippedUnits { line_id: None, sku: sku(name), quantity })
+            .map(|(name, quantity)| ShippedUnits {
+                line_id: None,
+                sku: sku(name),
+                quantity,
+                excess: 0,
+            })
             .to_vec(),
         occurred_at: None,
     });
     let completed =
         paid.clone().shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
     leads_to(&paid, &rest, &completed);
+}
+
+#[test]
+fn another_payment_captures_what_has_shipped_and_the_rest_with_what_ships_later() {
+    let mut state = fold(&[]);
+    Orders::replicate(&mut state, &settings(|it| it.capture = Capture::OnShipment));
+    let mut log = Vec::new();
+    let [held, authorized, allocated, _] = happy_path().map(|it| signal(ANN, it));
+    let failed = Signal::CaptureFailed { payment: 1, code: "expired".into() };
+    let begun = [Input::Place(request(ANN)), held, authorized, allocated, shipment("A", 1, None)];
+    for input in begun.into_iter().chain([signal(ANN, failed), pay(ANN, "other")]) {
+        run(&mut state, &mut log, &input);
+    }
+    let last = |log: &[Event]| log.last().expect("is placed").clone();
+    let Fact::PaymentDue { payment: 2, amount, capture_at_once, .. } = last(&log).fact else {
+        panic!("{:?}", last(&log));
+    };
+    assert_eq!((amount, capture_at_once), (gbp(700), Some(gbp(250))));
+
+    // What ships before it is authorised is asked of it as well.
+    run(&mut state, &mut log, &shipment("A", 1, None));
+    let Fact::Shipped { capture, .. } = last(&log).fact else { panic!("{:?}", last(&log)) };
+    assert_eq!(capture, Some((2, gbp(250))));
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 2, amount: gbp(amount) });
+    run(&mut state, &mut log, &captured(250));
+    let part = Fact::PartCaptured { payment: 2, amount: gbp(250), captured: gbp(250) };
+    assert_eq!((last(&log).fact, last(&log).summary.statuses.1), (part, PaymentStatus::Authorized));
+    run(&mut state, &mut log, &captured(250));
+    run(&mut state, &mut log, &shipment("B", 2, None));
+    let Fact::Shipped { capture, .. } = last(&log).fact else { panic!("{:?}", last(&log)) };
+    assert_eq!(capture, Some((2, gbp(200))));
+    run(&mut state, &mut log, &captured(200));
+    let all = Statuses(OrderStatus::Completed, PaymentStatus::Paid, FulfilmentStatus::Fulfilled);
+    let order = state.orders.get(&ANN).expect("is placed");
+    assert_eq!((order.statuses, order.captured(), order.capture_requested), (all, 700, 700));
+    assert_eq!(order.payments[1].status, PaymentStatus::Paid);
 }
 
 #[test]
