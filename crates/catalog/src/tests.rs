@@ -68,7 +68,13 @@ fn archived(before: Product, product: Product) -> Event {
 }
 
 fn want(product: &Product) -> Wanted {
-    Wanted { product: product.clone(), cleared: Vec::new(), as_of: NOW, expected_version: None }
+    Wanted {
+        product: product.clone(),
+        cleared: Vec::new(),
+        as_of: NOW,
+        expected_version: None,
+        is_noted: false,
+    }
 }
 
 fn put(products: &[Product]) -> Input {
@@ -80,8 +86,8 @@ fn results(decision: &Decision<Event, Answer>) -> Vec<ProductResult> {
     outcomes.iter().map(|outcome| outcome.result).collect()
 }
 
-fn fold(tables: &mut Tables, event: Event) {
-    let recorded = Recorded {
+fn recorded(tables: &Tables, event: Event) -> Recorded<Event> {
+    Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
         version: Catalog::revision(tables, &event).version + 1,
@@ -91,7 +97,11 @@ fn fold(tables: &mut Tables, event: Event) {
         cause: Cause::default(),
         context: Context::default(),
         event,
-    };
+    }
+}
+
+fn fold(tables: &mut Tables, event: Event) {
+    let recorded = recorded(tables, event);
     Catalog::apply(tables, &recorded);
 }
 
@@ -313,7 +323,10 @@ fn command(body: proto::command::Body) -> Result<Input, WireError> {
 fn put_one(product: proto::catalog::Product) -> Result<Input, WireError> {
     let wanted = catalog::WantedProduct { product: Some(product), ..Default::default() };
     let products = vec![wanted];
-    command(proto::command::Body::PutProducts(proto::catalog::PutProducts { products }))
+    command(proto::command::Body::PutProducts(proto::catalog::PutProducts {
+        products,
+        ..Default::default()
+    }))
 }
 
 #[test]
@@ -511,6 +524,30 @@ fn an_import_of_what_was_so_before_undoes_nothing() {
 }
 
 #[test]
+fn a_product_that_is_put_by_itself_as_it_is_counts_as_of_then() {
+    let at = |millis| Timestamp::from_millis(NOW.millis() + millis);
+    let now = at(10);
+    let noted = |as_of| Wanted { as_of, is_noted: true, ..want(&mug("A", 300, true)) };
+    let mut tables = Tables::default();
+    fold(&mut tables, created(mug("A", 300, true)));
+    // Not when it says nothing newer.
+    assert_eq!(Catalog.decide(&tables, &Input::PutProducts(vec![noted(NOW)]), now).events, []);
+    let decision = Catalog.decide(&tables, &Input::PutProducts(vec![noted(at(5))]), now);
+    let (product, before) = (mug("A", 300, true), mug("A", 300, true));
+    let fact = Fact::Updated { before };
+    let event = Event::Product(products::Event { fact, product, as_of: at(5) });
+    assert_eq!(decision.events, [event.clone()]);
+    let outcome = Outcome { result: ProductResult::Unchanged, version: 2 };
+    let answer = Some(Answer::Products(vec![outcome]));
+    assert_eq!(decision.answer, answer);
+    assert_eq!(Catalog::implied_answer(&recorded(&tables, event.clone())), answer);
+    fold(&mut tables, event);
+    let older = Wanted { as_of: at(4), ..want(&mug("A", 250, true)) };
+    let decision = Catalog.decide(&tables, &Input::PutProducts(vec![older]), now);
+    assert_eq!((&*decision.events, &*results(&decision)), (&[][..], &[ProductResult::Stale][..]));
+}
+
+#[test]
 fn who_knows_the_version_may_change_it_and_nobody_else() {
     let knowing = |expected_version| Wanted {
         as_of: EARLIER,
@@ -549,7 +586,8 @@ fn a_product_is_as_of_the_time_that_its_sender_names() {
         let (product, said) = (Some(product), Some(as_of.into()));
         let wanted = catalog::WantedProduct { product, as_of: said, ..Default::default() };
         let products = vec![wanted];
-        let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
+        let put = proto::catalog::PutProducts { products, ..Default::default() };
+        let put = proto::command::Body::PutProducts(put);
         let Ok(Input::PutProducts(wanted)) = command(put) else { panic!("it is one") };
         assert_eq!(wanted[0].as_of, as_of);
     }

@@ -37,7 +37,8 @@ impl engine::Wire for Catalog {
         let sent_at = Timestamp::parse(command.time.as_ref())?;
         Ok(match command.body.ok_or(WireError::Missing("body"))? {
             Body::PutProducts(put) => {
-                let wanted = |product| products::wanted(product, sent_at);
+                let is_noted = put.notes_unchanged;
+                let wanted = |product| products::wanted(product, sent_at, is_noted);
                 let wanted = put.products.into_iter().map(wanted).collect::<Result<_, _>>()?;
                 Input::PutProducts(wanted)
             }

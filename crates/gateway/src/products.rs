@@ -12,7 +12,7 @@ use axum::{
 use events::{
     http::ProductView,
     id::{Country, HsCode, ListingKey, Sku, TaxClass},
-    money::{Currency, Money, TaxBasis},
+    money::{Currency, Money},
     proto::{
         self,
         catalog::{
@@ -212,11 +212,10 @@ pub(crate) async fn put(
         }
     };
     product.expected_version = condition.or(product.expected_version);
-    name_tax_basis(&mut product, context.shop_facts.tax_basis);
     take_away_what_is_absent(&mut product);
-    let stored = StoredProduct { product: product.product.clone(), version: 0 };
-    let shown = view::product(stored)?;
-    let command = context.command(None, Products::command(&context, vec![product], vec![]));
+    let put = proto::catalog::PutProducts { products: vec![product], notes_unchanged: true };
+    let command = context.command(None, proto::command::Body::PutProducts(put));
+    let shown = view::product(StoredProduct { product: wanted_by(&command), version: 0 })?;
     match state
         .services
         .send::<PutProductsAnswer>(&context, Lane::Live, command, state.answer_timeout)
@@ -224,6 +223,14 @@ pub(crate) async fn put(
     {
         Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown, expected)?)),
         Reply::Pending(accepted) => Ok(accepted.into_response()),
+    }
+}
+
+/// The product of a command that puts one.
+fn wanted_by(command: &proto::Command) -> Option<proto::catalog::Product> {
+    match &command.body {
+        Some(proto::command::Body::PutProducts(put)) => put.products.first()?.product.clone(),
+        _ => None,
     }
 }
 
@@ -349,14 +356,12 @@ impl Upload for Products {
     }
 
     fn command(
-        context: &RequestContext,
-        mut products: Vec<WantedProduct>,
+        _: &RequestContext,
+        products: Vec<WantedProduct>,
         _: Vec<(usize, Infallible)>,
     ) -> proto::command::Body {
-        for product in &mut products {
-            name_tax_basis(product, context.shop_facts.tax_basis);
-        }
-        proto::command::Body::PutProducts(proto::catalog::PutProducts { products })
+        let notes_unchanged = false;
+        proto::command::Body::PutProducts(proto::catalog::PutProducts { products, notes_unchanged })
     }
 
     fn outcomes(answer: PutProductsAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
@@ -469,15 +474,6 @@ fn weight(grams: i64) -> Result<u32, ParseError> {
     u32::try_from(grams).map_err(|_| ParseError::new("weight_g", rule, &grams.to_string()))
 }
 
-/// Says whether tax is in the price of a product that does not say it.
-fn name_tax_basis(wanted: &mut WantedProduct, basis: TaxBasis) {
-    if let Some(price) = wanted.product.as_mut().and_then(|product| product.price.as_mut())
-        && price.tax_basis() == proto::TaxBasis::Unspecified
-    {
-        price.set_tax_basis(basis.into());
-    }
-}
-
 /// Reads a price: an amount, and whether tax is in it where it says so.
 fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Price> {
     object(node, path, errors, |fields| {
@@ -501,6 +497,8 @@ fn title(value: &str) -> Result<String, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use events::money::TaxBasis;
+
     use super::*;
 
     #[test]
@@ -510,17 +508,16 @@ mod tests {
         let product = proto::catalog::Product {
             sku: "A".into(),
             title: "Mug".into(),
-            price: Some(TaxBasis::Excluded.price(199, currency)),
+            // The line does not say whether tax is in its price: the shop does.
+            price: Some(proto::Price {
+                money: Some(Money { minor: 199, currency }.into()),
+                tax_basis: 0,
+            }),
             active: true,
             ..Default::default()
         };
         let wanted = WantedProduct { product: Some(product), ..Default::default() };
-        // The line does not say whether tax is in its price: the shop does.
-        let mut read = fields::line(line, Products::read).expect("is valid");
-        name_tax_basis(&mut read, TaxBasis::Excluded);
-        assert_eq!(read, wanted);
-        name_tax_basis(&mut read, TaxBasis::Included);
-        assert_eq!(read, wanted, "what is said stays");
+        assert_eq!(fields::line(line, Products::read).expect("is valid"), wanted);
     }
 
     #[test]

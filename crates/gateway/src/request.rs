@@ -54,7 +54,8 @@ impl RequestContext {
     /// `None` for the only one.
     ///
     /// The fingerprint is that of the command, not of the bytes that were sent: the same JSON written
-    /// in another way, or with defaults written out, is the same request.
+    /// in another way, or with defaults written out, is the same request. What the shop's settings say is filled
+    /// in afterwards: the same request stays the same when they change.
     pub(crate) fn command(
         &self,
         part: Option<usize>,
@@ -71,12 +72,16 @@ impl RequestContext {
             (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),
         };
         let actor = self.caller.actor(&body);
-        let content = proto::Command { body: Some(body), ..Default::default() };
+        let mut content = proto::Command { body: Some(body), ..Default::default() };
+        let fingerprint = fingerprint(&content.encode_to_vec());
+        if let Some(body) = &mut content.body {
+            name_tax_basis(body, self.shop_facts.tax_basis);
+        }
         proto::Command {
             id: id.to_string(),
             shop: self.shop.to_string(),
             time: Some(self.time.into()),
-            fingerprint: fingerprint(&content.encode_to_vec()),
+            fingerprint,
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
             actor,
@@ -101,6 +106,29 @@ impl RequestContext {
     /// Whether the request has an idempotency key.
     pub(crate) fn is_keyed(&self) -> bool {
         self.idempotency_key.is_some()
+    }
+}
+
+/// Says whether tax is in the prices of products, or of an order, that do not say it.
+fn name_tax_basis(body: &mut proto::command::Body, basis: TaxBasis) {
+    use proto::command::Body;
+    let name = |price: &mut proto::Price| {
+        if price.tax_basis() == proto::TaxBasis::Unspecified {
+            price.set_tax_basis(basis.into());
+        }
+    };
+    match body {
+        Body::PutProducts(put) => {
+            let products = put.products.iter_mut().filter_map(|it| it.product.as_mut());
+            products.filter_map(|product| product.price.as_mut()).for_each(name);
+        }
+        Body::PlaceOrder(order) if order.tax_basis() == proto::TaxBasis::Unspecified => {
+            order.set_tax_basis(basis.into());
+            let of_lines = order.lines.iter_mut().filter_map(|line| line.unit_price.as_mut());
+            let of_charges = order.charges.iter_mut().filter_map(|it| it.price.as_mut());
+            of_lines.chain(of_charges).for_each(name);
+        }
+        _ => {}
     }
 }
 
@@ -150,6 +178,36 @@ mod tests {
             command(None, None, cancel("1", "")).id,
             command(None, None, cancel("1", "")).id
         );
+    }
+
+    #[test]
+    fn what_a_setting_of_the_shop_fills_in_is_not_in_the_fingerprint() {
+        let command = |basis, said: proto::TaxBasis| {
+            let currency = events::money::Currency::parse("GBP").unwrap();
+            let mut price = TaxBasis::Included.price(199, currency);
+            price.set_tax_basis(said);
+            let product = proto::catalog::Product { price: Some(price), ..Default::default() };
+            let wanted =
+                proto::catalog::WantedProduct { product: Some(product), ..Default::default() };
+            let put = proto::catalog::PutProducts { products: vec![wanted], ..Default::default() };
+            let shop_facts = ShopFacts { tax_basis: basis, ..ShopFacts::default() };
+            let context = RequestContext { shop_facts, ..context(Some("k")) };
+            let command = context.command(None, proto::command::Body::PutProducts(put));
+            let Some(proto::command::Body::PutProducts(put)) = command.body else {
+                panic!("puts a product");
+            };
+            let product = put.products[0].product.clone().unwrap();
+            (product.price.unwrap().tax_basis(), command.fingerprint)
+        };
+        let (included, before) = command(TaxBasis::Included, proto::TaxBasis::Unspecified);
+        let (excluded, after) = command(TaxBasis::Excluded, proto::TaxBasis::Unspecified);
+        assert_eq!(included, proto::TaxBasis::Included);
+        assert_eq!(excluded, proto::TaxBasis::Excluded);
+        assert_eq!(before, after);
+        // What is said stays, and is another request.
+        let (said, other) = command(TaxBasis::Excluded, proto::TaxBasis::Included);
+        assert_eq!(said, proto::TaxBasis::Included);
+        assert_ne!(other, after);
     }
 
     #[test]

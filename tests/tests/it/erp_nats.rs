@@ -118,7 +118,7 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
         ..Product::default()
     };
     let wanted = WantedProduct { product: Some(bowl), ..WantedProduct::default() };
-    let products = PutProducts { products: vec![wanted] }.encode_to_vec();
+    let products = PutProducts { products: vec![wanted], ..Default::default() }.encode_to_vec();
     let created = send(&mut connector, "products", None, products.clone()).await;
     assert_eq!((created.0, results(&created.1)), (200, vec!["created"]), "{created:?}");
     let media = Some("application/protobuf");

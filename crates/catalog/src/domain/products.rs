@@ -81,6 +81,9 @@ pub struct Wanted {
     pub as_of: Timestamp,
     /// The version that the product must have; 0 when there must be none.
     pub expected_version: Option<u64>,
+    /// Whether it is noted that the product is still so, where it is so already: nothing older may undo it then.
+    /// One by one somebody looks at them; an import of many is not worth an event of each.
+    pub is_noted: bool,
 }
 
 impl Wanted {
@@ -121,7 +124,7 @@ pub struct Event {
 pub enum Fact {
     /// It came into being.
     Created,
-    /// Something of it changed, or it is sold again.
+    /// Something of it changed, or it is sold again; or it is known to be so still, as of a later time.
     Updated {
         /// The product as it was.
         before: Product,
@@ -174,7 +177,7 @@ pub(super) fn decide(
         // Nobody knows the future; a clock that is ahead would make what comes later stale.
         let as_of = wanted.as_of.min(now);
         let product = wanted.after(known.map(|row| &row.product));
-        let (fact, result) = compare(known, &product, wanted.expected_version, as_of);
+        let (fact, result) = compare(known, wanted, &product, as_of);
         let mut revision = known.map(|row| row.revision).unwrap_or_default();
         if let Some(fact) = fact {
             revision.version += 1;
@@ -189,8 +192,9 @@ pub(super) fn decide(
 
 /// What the sender of one product is answered when that is what happened to it.
 pub(super) fn outcome(event: &Event, version: u64) -> Outcome {
-    let result = match event.fact {
+    let result = match &event.fact {
         Fact::Created => ProductResult::Created,
+        Fact::Updated { before } if *before == event.product => ProductResult::Unchanged,
         Fact::Updated { .. } => ProductResult::Updated,
         Fact::Archived { .. } => ProductResult::Archived,
     };
@@ -203,19 +207,18 @@ pub(super) fn apply(products: &mut Rows<Sku, ProductRow>, event: &Event, revisio
     products.put(product.sku.clone(), ProductRow { product, revision, as_of });
 }
 
-/// What brings a product into the state `wanted`, which is as of a time, and what its sender is answered.
-/// `expected_version` is the one that it must have.
+/// What makes of a product the one that is `wanted`, which is `product` as of a time, and what its sender is answered.
 fn compare(
     known: Option<&ProductRow>,
-    wanted: &Product,
-    expected_version: Option<u64>,
+    wanted: &Wanted,
+    product: &Product,
     as_of: Timestamp,
 ) -> (Option<Fact>, ProductResult) {
     let version = known.map_or(0, |row| row.revision.version);
-    if let Some(expected) = expected_version.filter(|expected| *expected != version) {
+    if let Some(expected) = wanted.expected_version.filter(|expected| *expected != version) {
         // A change that is sent again because its answer was lost is there already.
         let is_repeated = expected.checked_add(1) == Some(version)
-            && known.is_some_and(|row| row.product == *wanted);
+            && known.is_some_and(|row| row.product == *product);
         let result =
             if is_repeated { ProductResult::Unchanged } else { ProductResult::VersionMismatch };
         return (None, result);
@@ -223,14 +226,16 @@ fn compare(
     let Some(ProductRow { product: before, as_of: known_as_of, .. }) = known else {
         return (Some(Fact::Created), ProductResult::Created);
     };
-    if before == wanted {
-        return (None, ProductResult::Unchanged);
+    if before == product {
+        let is_newer = wanted.is_noted && as_of > *known_as_of;
+        let fact = is_newer.then(|| Fact::Updated { before: before.clone() });
+        return (fact, ProductResult::Unchanged);
     }
     // Who knows the version has seen what is overwritten, however long ago.
-    if expected_version.is_none() && as_of < *known_as_of {
+    if wanted.expected_version.is_none() && as_of < *known_as_of {
         return (None, ProductResult::Stale);
     }
-    let is_archived = before.active && !wanted.active;
+    let is_archived = before.active && !product.active;
     let before = before.clone();
     if is_archived {
         (Some(Fact::Archived { before }), ProductResult::Archived)

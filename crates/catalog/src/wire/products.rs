@@ -78,6 +78,7 @@ pub(super) fn stored(row: &ProductRow) -> catalog::StoredProduct {
 pub(super) fn wanted(
     product: proto::catalog::WantedProduct,
     sent_at: Timestamp,
+    is_noted: bool,
 ) -> Result<Wanted, WireError> {
     let proto::catalog::WantedProduct { product, as_of, expected_version, cleared } = product;
     let title = product.as_ref().map_or("", |product| &product.title);
@@ -90,7 +91,7 @@ pub(super) fn wanted(
         None => sent_at,
     };
     let cleared = cleared.iter().map(|name| detail(name)).collect::<Result<_, _>>()?;
-    Ok(Wanted { product: parse(product)?, cleared, as_of, expected_version })
+    Ok(Wanted { product: parse(product)?, cleared, as_of, expected_version, is_noted })
 }
 
 /// The detail of that name.

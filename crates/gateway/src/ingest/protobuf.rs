@@ -28,7 +28,7 @@ pub(super) fn is_media(content_type: &str) -> bool {
 /// A message as a body, with its content type: `PutProducts` of products, `RecordStock` of the others.
 pub(super) fn to_json(kind: &str, payload: &Bytes) -> Result<(&'static str, Vec<u8>), Problem> {
     if kind == "products" {
-        let PutProducts { products } = decode(payload)?;
+        let PutProducts { products, notes_unchanged: _ } = decode(payload)?;
         return Ok((NDJSON, lines("products", products, product)?));
     }
     let RecordStock { lines: stock, invalid } = decode(payload)?;

@@ -26,6 +26,8 @@ pub(crate) struct NewOrder {
     pub(super) personal: Option<Personal>,
     pub(super) currency: Currency,
     pub(super) tax_basis: TaxBasis,
+    /// Whether the client says so, and not the shop.
+    pub(super) names_tax_basis: bool,
     pub(super) lines: Vec<NewLine>,
     pub(super) charges: Vec<Charge>,
     pub(super) payment_method: String,
@@ -50,9 +52,17 @@ impl NewOrder {
         capture == Capture::OnShipment || self.payment_method == ON_ACCOUNT
     }
 
-    /// The command that places it. The id of the order is left empty, and so is what is personal.
+    /// The command that places it. The id of the order is left empty, and so are what is personal and whether tax
+    /// is in its prices where the client does not say it.
     pub(crate) fn command(&self) -> proto::order::PlaceOrder {
         let money = |minor| Some(Money { minor, currency: self.currency }.into());
+        let basis = if self.names_tax_basis {
+            proto::TaxBasis::from(self.tax_basis)
+        } else {
+            proto::TaxBasis::Unspecified
+        };
+        let basis = i32::from(basis);
+        let price = |minor| proto::Price { money: money(minor), tax_basis: basis };
         let tax =
             |tax: Tax| proto::order::Tax { rate_ppm: tax.rate_ppm, amount: money(tax.amount) };
         let discount = |it: &Discount| proto::order::Discount {
@@ -63,13 +73,13 @@ impl NewOrder {
             line_id: line.line_id.as_ref().map(LineId::to_string).unwrap_or_default(),
             sku: line.sku.to_string(),
             quantity: line.quantity.get(),
-            unit_price: line.unit_price.map(|it| self.tax_basis.price(it, self.currency)),
+            unit_price: line.unit_price.map(price),
             discounts: line.discounts.iter().map(discount).collect(),
             tax: line.tax.map(tax),
         };
         let charge = |charge: &Charge| proto::order::Charge {
             code: charge.code.clone(),
-            price: Some(self.tax_basis.price(charge.amount, self.currency)),
+            price: Some(price(charge.amount)),
             tax: charge.tax.map(tax),
         };
         proto::order::PlaceOrder {
@@ -79,7 +89,7 @@ impl NewOrder {
             country: given(&self.country),
             billing_country: given(self.billing_country()),
             currency: self.currency.to_string(),
-            tax_basis: proto::TaxBasis::from(self.tax_basis).into(),
+            tax_basis: basis,
             lines: self.lines.iter().map(line).collect(),
             charges: self.charges.iter().map(charge).collect(),
             payment_method: self.payment_method.clone(),

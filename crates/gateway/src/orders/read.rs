@@ -86,6 +86,7 @@ fn order(fields: &mut Fields<'_, '_>, basis: TaxBasis) -> Option<NewOrder> {
         personal,
         currency: currency?,
         tax_basis: tax_basis.unwrap_or(basis),
+        names_tax_basis: tax_basis.is_some(),
         lines: lines.unwrap_or_default(),
         charges: charges.unwrap_or_default(),
         payment_method: payment_method.unwrap_or_else(|| DEFAULT_PAYMENT_METHOD.to_owned()),

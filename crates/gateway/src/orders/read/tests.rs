@@ -32,10 +32,9 @@ fn an_order_is_read() {
         "charges": [{"code": "BANK CHARGES", "amount": -100}],
     });
     let gbp = |minor| proto::Money { minor, currency: "GBP".into() };
-    let price = |minor| proto::Price {
-        money: Some(gbp(minor)),
-        tax_basis: proto::TaxBasis::Included.into(),
-    };
+    // The shop says whether tax is in them.
+    let tax_basis = proto::TaxBasis::Unspecified.into();
+    let price = |minor| proto::Price { money: Some(gbp(minor)), tax_basis };
     let line = |sku: &str, quantity, unit_price| proto::order::RequestedLine {
         sku: sku.to_owned(),
         quantity,
@@ -51,7 +50,7 @@ fn an_order_is_read() {
             country: Some("United Kingdom".into()),
             billing_country: None,
             currency: "GBP".into(),
-            tax_basis: proto::TaxBasis::Included.into(),
+            tax_basis,
             lines: vec![line("85123A", 6, Some(price(255))), line("B", 1, None)],
             charges: vec![proto::order::Charge {
                 code: "BANK CHARGES".into(),
