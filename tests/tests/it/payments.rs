@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use client::{Client, Error, Response};
+use events::shop::{Capture, Settings};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use testkit::{Db, eventually, on_both_databases};
-use tests::{Installation, SHORT, captured, kinds, order, settle, stock};
+use tests::{Installation, SHORT, captured, kinds, order, settle, stock, stock_in};
 
 on_both_databases!(
     orders_that_time_out_while_the_provider_is_down_are_never_authorised,
     a_paid_order_is_refunded_in_parts_and_never_more_than_it_paid,
     a_payment_that_needs_the_customer_goes_on_when_he_has_done_it,
+    an_order_whose_customer_leaves_his_bank_may_be_paid_by_another_method,
+    an_authorisation_that_the_provider_has_forgotten_waits_for_an_operator,
     what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back,
     differences_that_nothing_mends_are_stuck_until_an_operator_settles_them,
     differences_are_only_reported_where_that_is_set,
@@ -119,6 +122,62 @@ async fn a_payment_that_needs_the_customer_goes_on_when_he_has_done_it(db: Db) {
     let steps = ["authorization_pending", "action_required", "authorized"];
     let all = installation.payment_steps(&placed.body).await;
     assert_eq!(all[..3], steps, "{all:?}");
+    installation.stop_and_verify().await;
+}
+
+async fn an_order_whose_customer_leaves_his_bank_may_be_paid_by_another_method(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        settings.provider_lookup_interval = Duration::from_millis(300);
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    // The customer comes back late: at the twentieth look-up.
+    let waits = settle(&api, &order("MUG", 2, "sim:action:20"), "bank").await.body;
+    assert_eq!(
+        (&waits["status"], &waits["payment_status"]),
+        (&json!("placed"), &json!("action_required"))
+    );
+    let action = &waits["payments"][0]["action"];
+    assert!(action["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{waits}");
+    let id = waits["id"].as_str().expect("an id");
+    let first: Value = api.get(&format!("payments/{id}-1")).await.expect("the payment");
+    assert_eq!(&first["action"], action, "{first}");
+
+    let request = api.request(Method::POST, &format!("orders/{id}/payments"));
+    let started =
+        api.send(request.json(&json!({"payment_method": "card"}))).await.expect("an answer");
+    assert_eq!(started.status.as_u16(), 201, "{}", started.body);
+    eventually("it is paid", async || {
+        let shown: Value = api.get(&format!("orders/{id}")).await.unwrap_or_default();
+        shown["payment_status"] == "paid"
+    })
+    .await;
+    // What the first one is granted after all is given back.
+    let all = installation.settled_payments(&[("voided", 1), ("captured", 1)]).await;
+    assert_eq!(all, captured(500));
+    let shown: Value = api.get(&format!("orders/{id}")).await.expect("the order");
+    assert_eq!(shown["payments"][1]["captured"], 500, "{shown}");
+    installation.stop_and_verify().await;
+}
+
+async fn an_authorisation_that_the_provider_has_forgotten_waits_for_an_operator(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    let by_shipment = Settings { capture: Capture::OnShipment, ..Settings::default() };
+    stock_in(&api, &by_shipment, "MUG", 5).await;
+    let placed = settle(&api, &order("MUG", 2, "sim:void_forget"), "forgotten").await.body;
+    assert_eq!(placed["payment_status"], "authorized", "{placed}");
+    let id = placed["id"].as_str().expect("an id");
+    let cancel = api.request(Method::POST, &format!("orders/{id}/cancel")).json(&json!({}));
+    assert_eq!(api.send(cancel).await.expect("an answer").status.as_u16(), 200);
+    let payment = format!("{id}-1");
+    let refused = [(json!(payment), json!("refused"))];
+    eventually("the void is stuck", async || stuck(&api).await == refused).await;
+    let give_up = json!({"resolution": "give_up", "reason": "it has run out at the bank"});
+    let settled = settle_payment(&api, &payment, &give_up, "give-up").await;
+    assert_eq!(settled.status.as_u16(), 200, "{}", settled.body);
+    assert_eq!(stuck(&api).await, []);
     installation.stop_and_verify().await;
 }
 
@@ -278,6 +337,12 @@ async fn differences_are_only_reported_where_that_is_set(db: Db) {
     };
     let before = records().await;
     eventually("two more reconciliations", async || records().await >= before + 2).await;
+    // It is kept when there was a difference: the next one looks there again.
+    let stream = streams.get_stream("PAYMENT-RECONCILED-0").await.expect("the stream");
+    let record = stream.get_raw_message(records().await).await.expect("the last record");
+    let record = String::from_utf8(record.payload.to_vec()).expect("is text");
+    assert_eq!(record.split(' ').count() % 2, 1, "{record}");
+    assert!(record.contains(' '), "{record}");
     let log = kinds(&installation.server, "PAYMENT-0", |_| true).await;
     assert!(!log.iter().any(|kind| kind == "turned_up"), "{log:?}");
     let totals: Value = api.get("totals").await.expect("the totals");

@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use engine::metrics::Metric;
+use events::shop;
 use opentelemetry_proto::tonic::{common::v1::any_value::Value, trace::v1::Span};
+use reqwest::Method;
+use serde_json::json;
 use telemetry::{LogFormat, MetricsListen, Settings, Telemetry};
 use testkit::{Collector, Db, eventually};
-use tests::{Installation, SHOP, order, stock};
+use tests::{Installation, SHOP, order, settle, stock, stock_in};
 use tokio::time::{Instant, sleep};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -131,7 +134,31 @@ async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
         unmeasured(&text).is_empty() && text.contains("tradewind_sagas_total{outcome=\"paid\"} 1\n")
     })
     .await;
+    is_counted_as_unpaid(&installation, &telemetry.metrics()).await;
     installation.stop_and_verify().await;
+}
+
+/// An order that has shipped, and whose money was refused, is counted until another payment of it is captured.
+async fn is_counted_as_unpaid(installation: &Installation, metrics: &telemetry::Metrics) {
+    let api = installation.api_of("unpaid");
+    let settings = shop::Settings { capture: shop::Capture::OnShipment, ..Default::default() };
+    stock_in(&api, &settings, "MUG", 5).await;
+    let refused = order("MUG", 1, "sim:capture_decline:expired");
+    let placed = settle(&api, &refused, "unpaid").await.body;
+    let issue = json!({"type": "goods_issue", "sku": "MUG", "quantity": 1, "order_id": placed["id"],
+        "connector": "erp", "document": "GI-1", "sequence": 2});
+    let pushed = api.push("inventory", issue.to_string()).await.expect("it is pushed");
+    assert_eq!(pushed.applied, 1, "{pushed:?}");
+    let unpaid = || {
+        let text = metrics.render();
+        let series = text.lines().filter(|line| line.starts_with("tradewind_orders_unpaid{"));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    eventually("the order is counted", async || unpaid() == 1).await;
+    let path = format!("orders/{}/payments", placed["id"].as_str().expect("an id"));
+    let another = api.request(Method::POST, &path).json(&json!({"payment_method": "card"}));
+    assert_eq!(api.send(another).await.expect("an answer").status.as_u16(), 201);
+    eventually("the order is paid", async || unpaid() == 0).await;
 }
 
 /// A span whose parent is neither among the spans nor the request's own.
