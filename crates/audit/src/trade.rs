@@ -104,6 +104,12 @@ impl Trade {
                 if let OrderKind::Cancelled(_) = kind {
                     self.push_reference(position, event, order, &summary, false);
                 }
+                if let OrderKind::PaymentDue(due) = kind
+                    && !due.abandoned_payment_id().is_empty()
+                {
+                    let payment = number_of(due.abandoned_payment_id());
+                    self.push(order, position, Step::Abandoned { payment });
+                }
                 self.push(order, position, progress_step(kind));
                 if let OrderKind::PaymentDue(due) = kind
                     && let Some(amount) = captured_at_once(due)
@@ -304,6 +310,11 @@ fn units_by_sku<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a
     units
 }
 
+/// The number of a payment in its order; 0 of an id that no payment has.
+fn number_of(payment_id: &str) -> u32 {
+    PaymentId::parse(payment_id).map_or(0, |payment| payment.number)
+}
+
 /// What is captured of a payment as soon as it is authorised; all of it where the event does not say how much.
 fn captured_at_once(due: &order::PaymentDue) -> Option<i64> {
     let amount = due.capture.as_ref().or(due.amount.as_ref());
@@ -330,7 +341,7 @@ fn progress_step(kind: &OrderKind) -> Step {
         }
         OrderKind::PartCaptured(captured) => Step::Captured {
             amount: amount(captured.amount.as_ref()).unwrap_or(0),
-            payment: PaymentId::parse(&captured.payment_id).map_or(0, |payment| payment.number),
+            payment: number_of(&captured.payment_id),
         },
         OrderKind::Paid(paid) => Step::Paid { amount: amount(paid.amount.as_ref()) },
         OrderKind::Shipped(shipped) => Step::OrderShipped {

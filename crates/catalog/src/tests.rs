@@ -309,7 +309,10 @@ fn what_a_sender_does_not_say_stays_and_what_he_takes_away_goes() {
 fn what_is_cleared_is_named() {
     let wanted = catalog::WantedProduct { cleared: vec!["title".into()], ..Default::default() };
     let products = vec![wanted];
-    let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
+    let put = proto::command::Body::PutProducts(proto::catalog::PutProducts {
+        products,
+        ..Default::default()
+    });
     let error = command(put).expect_err("every product has a title").to_string();
     assert!(error.starts_with("cleared must name something"), "{error}");
 }

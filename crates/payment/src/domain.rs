@@ -10,7 +10,8 @@
 //!
 //! One operation of a payment is pending at a time: what is to be captured or refunded meanwhile is
 //! requested, and begins when nothing is pending any more. An earlier payment of an order is cancelled
-//! when a later one begins.
+//! when a later one begins, unless it has taken money that the order counts: what was taken by one that waited for its
+//! customer, and that the order has abandoned, it does not.
 //!
 //! An operation whose outcome does not become known is `uncertain`, never failed, and is looked up on;
 //! one that cannot be brought to an end is `stuck`, until an operator settles it.
@@ -70,6 +71,9 @@ pub enum Input {
         due_by: Timestamp,
         /// In which steps the money is taken.
         steps: Steps,
+        /// The payment that it takes the place of while that one waits for its customer: whatever it takes is given
+        /// back.
+        abandoned: Option<PaymentId>,
     },
     /// What is authorised is to be captured, or a part of it.
     Capture {

@@ -125,6 +125,7 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             amount: Money::parse(due.amount.as_ref())?,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
             steps: steps(&due)?,
+            abandoned: due.abandoned_payment_id.as_deref().map(PaymentId::parse).transpose()?,
             payment_method: due.payment_method,
         },
         order_event::Kind::Confirmed(it) => capture(it.payment_id(), version, it.capture.as_ref())?,

@@ -18,6 +18,7 @@ on_both_databases!(
     a_charge_that_is_carried_out_after_the_order_timed_out_is_refunded,
     a_charge_that_lands_after_the_cancel_is_refunded,
     a_charge_that_needs_the_customer_goes_on_when_he_has_done_it,
+    a_charge_that_its_customer_left_is_refunded_beside_the_payment_in_its_place,
     a_charge_that_turns_up_in_a_reconciliation_is_refunded,
     a_charge_that_is_never_answered_is_stuck_and_settled_by_an_operator,
 );
@@ -253,6 +254,46 @@ async fn a_charge_that_needs_the_customer_goes_on_when_he_has_done_it(db: Db) {
     let expected = ["charge_pending", "action_required", "captured"];
     assert_eq!(installation.payment_steps(&placed).await, expected);
     shows(&api, &path, "the order is paid", |it| it["payment_status"] == "paid").await;
+    installation.stop_and_verify().await;
+}
+
+async fn a_charge_that_its_customer_left_is_refunded_beside_the_payment_in_its_place(db: Db) {
+    let (installation, api) = start(&db, &["sim:charge"], |settings| {
+        settings.provider_lookup_interval = Duration::from_millis(300);
+    })
+    .await;
+    // The customer comes back late: at the twentieth look-up.
+    let (placed, path) = place(&api, &order("MUG", 2, "sim:charge_action:20"), "left").await;
+    shows(&api, &path, "the customer is asked", |it| it["payment_status"] == "action_required")
+        .await;
+    let payments = format!("{path}/payments");
+    let again = post(&api, &payments, &json!({"payment_method": "card"})).await;
+    assert_eq!(again.status.as_u16(), 201, "{}", again.body);
+    shows(&api, &path, "the order is paid", |it| it["payment_status"] == "paid").await;
+    let shown: Value = api.get(&path).await.expect("the order");
+    let left = &shown["payments"][0];
+    assert_eq!((&left["status"], &left["action"]), (&json!("failed"), &Value::Null), "{shown}");
+    assert_eq!(left["failure"]["detail"], "another payment was started", "{shown}");
+
+    // Both have taken money, and that of the first is given back; the order is paid once.
+    let all = installation.settled_payments(&[("captured", 2), ("refunded", 1)]).await;
+    let mut expected = captured(1_000);
+    let money = &mut expected["currencies"][0];
+    (money["refunded"], money["provider_net"]) = (json!(500), json!(500));
+    assert_eq!(all, expected);
+    let steps = installation.payment_steps(&placed).await;
+    let expected = [
+        "charge_pending",
+        "action_required",
+        "cancel_requested",
+        "captured",
+        "refund_pending",
+        "refunded",
+    ];
+    assert_eq!(steps, expected);
+    let shown: Value = api.get(&path).await.expect("the order");
+    assert_eq!((&shown["payment_status"], &shown["status"]), (&json!("paid"), &json!("confirmed")));
+    assert_eq!(level(&api).await, [json!(2), json!(0), json!(3)]);
     installation.stop_and_verify().await;
 }
 

@@ -43,6 +43,7 @@ impl OrderHistory {
             Step::Reported(_)
             | Step::PaymentDue { .. }
             | Step::CapturedAtOnce { .. }
+            | Step::Abandoned { .. }
             | Step::PaymentFailed
             | Step::ActionRequired
             | Step::Authorized { .. }

@@ -49,6 +49,11 @@ impl Payment {
         self.authorized.unwrap_or(0) - self.captured - left
     }
 
+    /// What is captured and neither refunded nor given up to be.
+    fn kept(&self) -> i64 {
+        self.captured - self.refunded - self.given_up_refund
+    }
+
     pub(super) fn apply(
         &mut self,
         position: LogPosition,
@@ -206,11 +211,12 @@ pub(super) fn compare(
         return findings.add(format!("a payment of order {order}, which is in no log"));
     };
     let sum = |of: fn(&Payment) -> i64| payments.values().map(of).sum::<i64>();
-    let net = sum(|payment| payment.captured - payment.refunded - payment.given_up_refund);
+    let net = sum(Payment::kept);
     let due = progress.kept();
     findings.expect(net == due, || {
         format!("{net} kept of order {order}, which is {status:?}: {due} is due")
     });
+    compare_abandoned(order, payments, progress, findings);
     let was_captured = payments.values().any(|payment| !payment.captures.is_empty());
     findings.expect(!was_captured || reservation.was_allocated, || {
         format!("the money of order {order} was captured without stock allocated to it")
@@ -236,6 +242,26 @@ pub(super) fn compare(
     });
     let numbers = (1..).zip(payments.keys()).all(|(expected, number)| expected == *number);
     findings.expect(numbers, || format!("the payments of order {order} have a gap"));
+}
+
+/// A payment whose place another one took while it waited for its customer may be carried out all the same: then all of
+/// it is given back, whatever is kept by the other one.
+fn compare_abandoned(
+    order: OrderKey,
+    payments: &BTreeMap<u32, Payment>,
+    progress: &Progress,
+    findings: &mut Findings,
+) {
+    for number in progress.abandoned() {
+        let Some(payment) = payments.get(number) else { continue };
+        let (kept, held) = (payment.kept(), payment.held());
+        findings.expect((kept, held) == (0, 0), || {
+            format!(
+                "{kept} kept and {held} authorised by payment {number} of order {order}, which was \
+                 abandoned"
+            )
+        });
+    }
 }
 
 impl PaymentStepKind {
@@ -374,6 +400,7 @@ mod tests {
     use PaymentStepKind::*;
 
     use super::*;
+    use crate::trade::TradeFindings;
 
     /// The findings about a payment with these steps: kind, operation, amount.
     fn findings(steps: &[(PaymentStepKind, &str, i64)]) -> String {
@@ -419,6 +446,38 @@ mod tests {
         let (payment, _) =
             applied(&[charge[0], (Failed, "charge", 0), (TurnedUpCharged, "charge", 500)]);
         assert_eq!((payment.held(), payment.captured), (0, 500));
+    }
+
+    #[test]
+    fn what_an_abandoned_payment_was_granted_or_has_taken_is_given_back() {
+        let due = Step::PaymentDue { amount: Some(500), one_step: false };
+        let named = Step::Abandoned { payment: 1 };
+        let steps = [Step::Placed { total: 500, units: 1 }, due, Step::ActionRequired, named, due];
+        let order = OrderKey::of("00000000-0000-0000-0000-00000000000a");
+        let position = LogPosition { service: "order", partition: 0, sequence: 1 };
+        let (mut progress, mut of_order) = (Progress::default(), TradeFindings::default());
+        for step in steps {
+            progress.apply(order, position, step, &mut of_order);
+        }
+        let found = |first: &[(PaymentStepKind, &str, i64)]| {
+            let second = applied(&[ASKED, GRANTED, TAKING, TAKEN]).0;
+            let payments = BTreeMap::from([(1, applied(first).0), (2, second)]);
+            let mut findings = Findings::default();
+            compare_abandoned(order, &payments, &progress, &mut findings);
+            format!("{findings:?}")
+        };
+        let nothing = findings(&[]);
+        let cancel = (CancelRequested, "", 0);
+        let voided = [ASKED, cancel, GRANTED, (VoidPending, "void", 0), (Voided, "void", 500)];
+        let charged = [(ChargePending, "charge", 0), cancel, (Captured, "charge", 500)];
+        let refunded = [(RefundPending, "refund-1", 0), (Refunded, "refund-1", 500)];
+        assert_eq!(found(&[ASKED, cancel]), nothing);
+        assert_eq!(found(&voided), nothing);
+        assert_eq!(found(&[&charged[..], &refunded].concat()), nothing);
+        let of = found(&voided[..3]);
+        assert!(of.contains("0 kept and 500 authorised by payment 1"), "{of}");
+        let of = found(&charged);
+        assert!(of.contains("500 kept and 0 authorised by payment 1"), "{of}");
     }
 
     #[test]

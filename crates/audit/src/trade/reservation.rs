@@ -134,6 +134,7 @@ impl Reservation {
             | Step::Reported(_)
             | Step::PaymentDue { .. }
             | Step::CapturedAtOnce { .. }
+            | Step::Abandoned { .. }
             | Step::PaymentFailed
             | Step::ActionRequired
             | Step::Authorized { .. }

@@ -65,6 +65,10 @@ pub(super) enum Step {
         amount: Option<i64>,
         one_step: bool,
     },
+    /// The next payment takes the place of this one, by its number, which its customer has left; before `PaymentDue`.
+    Abandoned {
+        payment: u32,
+    },
     /// What is captured as soon as the payment is authorised, where anything is; after `PaymentDue`.
     CapturedAtOnce {
         amount: i64,
@@ -270,6 +274,7 @@ impl Step {
                 (2, amount_of(amount).0, amount_of(amount).1 | u64::from(one_step) << 1)
             }
             Self::CapturedAtOnce { amount } => (15, amount, 0),
+            Self::Abandoned { payment } => (25, payment.into(), 0),
             Self::Authorized { by_payment, one_step } => (3, by_payment.into(), one_step.into()),
             Self::Confirmed { capture } => (4, amount_of(capture).0, amount_of(capture).1),
             Self::PaymentFailed => (16, 0, 0),
@@ -326,6 +331,7 @@ impl Step {
             21 => Self::Refunded { amount: first },
             22 => Self::Hold { is_on: first != 0 },
             23 => Self::Reported(ReportedStatus::from_bits(first)),
+            25 => Self::Abandoned { payment: first as u32 },
             24 => Self::Freed { stock: second, quantity: first },
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
                 kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
@@ -411,6 +417,7 @@ mod tests {
             Step::PaymentDue { amount: Some(7), one_step: false },
             Step::PaymentDue { amount: Some(7), one_step: true },
             Step::CapturedAtOnce { amount: 7 },
+            Step::Abandoned { payment: 2 },
             Step::Captured { amount: 7, payment: 2 },
             Step::Authorized { by_payment: true, one_step: false },
             Step::Authorized { by_payment: false, one_step: false },
@@ -419,7 +426,6 @@ mod tests {
             Step::Confirmed { capture: None },
             Step::PaymentFailed,
             Step::ActionRequired,
-            Step::Captured { amount: 8 },
             Step::OrderShipped { units: 2, capture: 9 },
             Step::Completed,
             Step::Refunded { amount: 7 },

@@ -1,4 +1,4 @@
-//! `POST /orders/{id}/payments`: starts another payment of an order whose last one failed.
+//! `POST /orders/{id}/payments`: starts another payment of an order whose last one failed or waits for its customer.
 
 use std::sync::Arc;
 
@@ -44,10 +44,11 @@ pub(crate) struct StartedPayment {
     due_by: Timestamp,
 }
 
-/// Starts another payment of an order, after one that failed.
+/// Starts another payment of an order, after one that failed or that waits for its customer.
 ///
 /// While the stock is held, it is for the total. When the order is confirmed and what was to be captured for a shipment
-/// could not be, it is for the rest, and is captured as soon as it is authorised.
+/// could not be, it is for the rest: what has shipped is captured as soon as it is authorised, and what ships later then.
+/// What the one that its customer left is granted or takes after all is given back.
 #[utoipa::path(
     post,
     path = "/shops/{shop}/orders/{id}/payments",
@@ -84,8 +85,9 @@ fn respond(id: OrderId, answer: &StartPaymentAnswer) -> Result<Response, Problem
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
         Outcome::NotDue(not_due) => {
-            let detail = "a payment can be started when the last one has failed, while the stock is held or \
-                 when the order is confirmed; on a provider, not on account, and 20 times at most";
+            let detail = "a payment can be started when the last one has failed or waits for its customer, \
+                 while the stock is held or when the order is confirmed; on a provider, not on account, and 20 \
+                 times at most";
             let status = view::status(not_due.status);
             let payment_status = view::payment_status(not_due.payment_status);
             Err(Problem::new(Code::PaymentNotDue, detail)

@@ -37,7 +37,8 @@ pub(crate) enum Fact {
     /// A payment is to be made. Its stock is held until then, or stays allocated; without a time, the order is
     /// confirmed, and the payment takes the place of one that could not be captured: so much of it is captured at once
     /// when it is authorised, and the rest with what ships later. In one step it is not authorised: its stock is
-    /// allocated by then, and all of it is taken.
+    /// allocated by then, and all of it is taken. The payment that it abandons waits for its customer: whatever that
+    /// one is granted or takes after all is given back.
     PaymentDue {
         payment: u32,
         amount: Money,
@@ -47,6 +48,7 @@ pub(crate) enum Fact {
         capture: Capture,
         capture_at_once: Option<Money>,
         one_step: bool,
+        abandons: Option<u32>,
     },
     /// The payment failed. Until then another one may be started; never when it failed to be captured.
     PaymentFailed { payment: u32, failure: Failure, retry_until: Option<Timestamp> },

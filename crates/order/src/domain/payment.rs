@@ -135,6 +135,8 @@ pub(super) fn payment_due(
         capture,
         capture_at_once,
         one_step,
+        // Nobody knows what becomes of it: its customer may still confirm it.
+        abandons: known.order.is_payment_open().then(|| known.order.last_payment()),
     }
 }
 

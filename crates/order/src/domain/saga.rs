@@ -81,7 +81,10 @@ pub(super) fn proceed(
         (Awaits::Allocation, Signal::Lost { shortages }) => {
             vec![known.cancelled(CancelReason::StockLost, "", shortages)]
         }
-        (Awaits::Capture, Signal::Captured { payment, amount }) => {
+        // What one takes that was abandoned is paid back.
+        (Awaits::Capture, Signal::Captured { payment, amount })
+            if *payment == order.last_payment() =>
+        {
             captured(known, *payment, *amount)
         }
         (Awaits::Capture, Signal::CaptureFailed { payment, code })

@@ -205,6 +205,24 @@ pub(crate) struct History {
     pub(crate) events: Vec<Event>,
 }
 
+/// What the customer is to do.
+fn action() -> Action {
+    Action { url: "https://3ds".into(), data: "token".into(), expires_at: None }
+}
+
+/// What may come late of a payment that was abandoned.
+fn late_of(payment: u32) -> [Input; 6] {
+    [
+        Signal::Authorized { payment },
+        Signal::Captured { payment, amount: gbp(700) },
+        Signal::ActionRequired { payment, action: action() },
+        Signal::Declined { payment, code: "declined".into() },
+        Signal::Failed { payment, detail: "timed out".into() },
+        Signal::Refunded { payment, refund_id: String::new(), amount: gbp(700) },
+    ]
+    .map(|it| signal(ANN, it))
+}
+
 impl History {
     /// It is placed as the shop's first order.
     pub(crate) fn placed(order_id: OrderId) -> Self {
@@ -271,8 +289,24 @@ impl History {
             capture: Capture::OnConfirmation,
             capture_at_once: None,
             one_step: false,
+            abandons: None,
         };
         self.payment(fact, PaymentStatus::Pending)
+    }
+
+    /// The payment that has just become due takes the place of this one, which waits for its customer.
+    pub(crate) fn abandoning(mut self, payment: u32) -> Self {
+        if let Some(Event { fact: Fact::PaymentDue { abandons, .. }, .. }) = self.events.last_mut()
+        {
+            *abandons = Some(payment);
+        }
+        self
+    }
+
+    /// The customer is to act before this payment goes on.
+    pub(crate) fn action_required(self, payment: u32) -> Self {
+        let fact = Fact::ActionRequired { payment, action: action() };
+        self.payment(fact, PaymentStatus::ActionRequired)
     }
 
     pub(crate) fn declined(self, payment: u32) -> Self {

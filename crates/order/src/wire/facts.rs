@@ -44,6 +44,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             capture,
             capture_at_once,
             one_step,
+            abandons,
         } => Kind::PaymentDue(order::PaymentDue {
             payment_id: id(*payment),
             amount: Some((*amount).into()),
@@ -54,6 +55,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             capture_at_once: capture_at_once.is_some(),
             one_step: *one_step,
             capture: capture_at_once.map(Into::into),
+            abandoned_payment_id: id_if_any(*abandons),
         }),
         Fact::PaymentFailed { payment, failure, retry_until } => {
             Kind::PaymentFailed(payment_failed(id(*payment), failure, *retry_until))
@@ -319,6 +321,7 @@ fn decode_payment_due(due: order::PaymentDue) -> Result<Fact, ParseError> {
     let at_once = due.capture.as_ref().or(due.amount.as_ref()).filter(|_| due.capture_at_once);
     Ok(Fact::PaymentDue {
         payment: number(&due.payment_id)?,
+        abandons: number_if_any(due.abandoned_payment_id())?,
         amount: Money::parse(due.amount.as_ref())?,
         due_by: Timestamp::parse(due.due_by.as_ref())?,
         held_until: Timestamp::parse_optional(due.held_until.as_ref())?,

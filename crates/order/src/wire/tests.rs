@@ -106,6 +106,7 @@ fn facts() -> Vec<Fact> {
             capture: Capture::OnShipment,
             capture_at_once: None,
             one_step: false,
+            abandons: None,
         },
         Fact::PaymentDue {
             payment: 3,
@@ -116,6 +117,7 @@ fn facts() -> Vec<Fact> {
             capture: Capture::OnShipment,
             capture_at_once: Some(gbp(200)),
             one_step: false,
+            abandons: Some(2),
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
         Fact::PaymentFailed { payment: 1, failure, retry_until: None },
@@ -129,6 +131,7 @@ fn facts() -> Vec<Fact> {
             capture: Capture::OnConfirmation,
             capture_at_once: None,
             one_step: true,
+            abandons: None,
         },
         Fact::Authorized { payment: Some(1), allocate_by: at, one_step: None },
         Fact::Authorized { payment: None, allocate_by: at, one_step: None },

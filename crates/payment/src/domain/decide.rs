@@ -23,9 +23,9 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let events = match input {
-        Input::PaymentDue { payment_id, amount, payment_method, due_by, steps } => {
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, steps, abandoned } => {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
-            begin(payments, payment, *steps, now)
+            begin(payments, payment, *steps, *abandoned, now)
         }
         Input::Capture { payment_id, number, amount } => {
             let number = *number;
@@ -62,17 +62,24 @@ pub(super) fn decide(
     Decision::events(events)
 }
 
-fn begin(payments: &PaymentRows, payment: Payment, steps: Steps, now: Timestamp) -> Vec<Event> {
+fn begin(
+    payments: &PaymentRows,
+    payment: Payment,
+    steps: Steps,
+    abandoned: Option<PaymentId>,
+    now: Timestamp,
+) -> Vec<Event> {
     let (payment_id, amount) = (payment.id, payment.amount);
     if payments.get(&payment_id).is_some() {
         return vec![];
     }
-    // What an earlier payment still grants is not wanted any more; what it has taken is.
+    // What an earlier payment still grants is not wanted any more; what it has taken is, if the order knows of it. Of an
+    // abandoned one it does not: its customer may have confirmed it before this was read, and would pay twice.
     let mut events = vec![];
     for number in 1..payment_id.number {
         let earlier = PaymentId { number, ..payment_id };
         events.extend(of_payment(payments, earlier, now, |deciding| {
-            if deciding.payment.kept() == 0 {
+            if deciding.payment.kept() == 0 || abandoned == Some(earlier) {
                 deciding.cancel();
             }
         }));

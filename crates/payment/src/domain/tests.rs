@@ -106,7 +106,18 @@ fn payment_due_of(payment_id: PaymentId) -> Input {
 fn payment_due_in(steps: Steps, payment_id: PaymentId) -> Input {
     let payment_method = "card".into();
     let (amount, due_by) = (pounds(500), DUE_BY);
-    Input::PaymentDue { payment_id, amount, payment_method, due_by, steps }
+    Input::PaymentDue { payment_id, amount, payment_method, due_by, steps, abandoned: None }
+}
+
+/// A second payment, which takes the place of the first while that one waits for its customer.
+fn replaced_in(steps: Steps) -> Input {
+    match payment_due_in(steps, first().next()) {
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, .. } => {
+            let abandoned = Some(first());
+            Input::PaymentDue { payment_id, amount, payment_method, due_by, steps, abandoned }
+        }
+        other => other,
+    }
 }
 
 fn confirmed() -> Input {
@@ -702,6 +713,94 @@ fn what_an_earlier_payment_has_taken_stays_with_the_order() {
     let mut payments = history(&taken);
     let events = handle(&mut payments, &payment_due_of(first().next()));
     assert_eq!(facts(&events), [authorization_pending()]);
+}
+
+/// What both payments of the order have taken and not paid back, and what they have set aside.
+fn kept_and_held(payments: &State) -> (i64, i64) {
+    let both = [first(), first().next()].map(|id| payment_of(payments, id));
+    (both.iter().map(|it| it.kept()).sum(), both.iter().map(|it| it.held()).sum())
+}
+
+fn of_second(input: Input) -> Input {
+    match input {
+        Input::Settled { operation, outcome, occurred_at, .. } => {
+            let payment_id = first().next();
+            Input::Settled { payment_id, operation, outcome, occurred_at }
+        }
+        Input::Capture { number, amount, .. } => {
+            Input::Capture { payment_id: first().next(), number, amount }
+        }
+        other => other,
+    }
+}
+
+/// The second payment is authorised, and captured as far as the provider is asked to.
+fn second_is_paid(payments: &mut State) {
+    handle(payments, &of_second(approves(AUTHORIZE)));
+    handle(payments, &of_second(confirmed()));
+    handle(payments, &of_second(approves(CAPTURE)));
+}
+
+#[test]
+fn an_abandoned_payment_that_is_authorised_late_is_voided_beside_the_one_in_its_place() {
+    let waits = [authorization_pending(), action_required()];
+    for is_first_late in [true, false] {
+        let mut payments = history(&waits);
+        let events = handle(&mut payments, &replaced_in(Steps::Authorize));
+        assert_eq!(facts(&events), [Fact::CancelRequested, authorization_pending()]);
+        if is_first_late {
+            second_is_paid(&mut payments);
+        }
+        let late = facts(&handle(&mut payments, &approves(AUTHORIZE)));
+        assert_eq!(late, [authorized(), void_pending()]);
+        handle(&mut payments, &approves(VOID));
+        if !is_first_late {
+            second_is_paid(&mut payments);
+        }
+        assert_eq!(kept_and_held(&payments), (500, 0));
+    }
+    // Its customer may have confirmed it before the second one is read.
+    let granted = [&waits[..], &[authorized()]].concat();
+    let mut payments = history(&granted);
+    let events = handle(&mut payments, &replaced_in(Steps::Authorize));
+    let expected = [Fact::CancelRequested, void_pending(), authorization_pending()];
+    assert_eq!(facts(&events), expected);
+}
+
+#[test]
+fn what_an_abandoned_payment_has_captured_is_refunded() {
+    let at_once = Fact::CaptureRequested { operation: CAPTURE, amount: pounds(500) };
+    let waits = [authorization_pending(), at_once, action_required()];
+    let taking = [&waits[..], &[authorized(), capture_pending()]].concat();
+    let taken = [&taking[..], &[captured()]].concat();
+    let at_once = Steps::AuthorizeAndCapture(pounds(500));
+    let begun = [
+        authorization_pending(),
+        Fact::CaptureRequested {
+            operation: Operation::first(OperationKind::Capture),
+            amount: pounds(500),
+        },
+    ];
+    let mut payments = history(&waits);
+    let events = handle(&mut payments, &replaced_in(at_once));
+    assert_eq!(facts(&events), [&[Fact::CancelRequested], &begun[..]].concat());
+    let late = facts(&handle(&mut payments, &approves(AUTHORIZE)));
+    assert_eq!(late, [authorized(), void_pending()], "nothing is captured of it");
+
+    let mut payments = history(&taking);
+    handle(&mut payments, &replaced_in(at_once));
+    let late = facts(&handle(&mut payments, &approves(CAPTURE)));
+    assert_eq!(late, [captured(), refund_pending()]);
+
+    let mut payments = history(&taken);
+    let events = handle(&mut payments, &replaced_in(at_once));
+    let given_back = [Fact::CancelRequested, refund_pending()];
+    assert_eq!(facts(&events), [&given_back[..], &begun[..]].concat());
+    handle(&mut payments, &approves(REFUND));
+    handle(&mut payments, &of_second(approves(AUTHORIZE)));
+    let capture = Operation::first(OperationKind::Capture);
+    handle(&mut payments, &of_second(approves(capture)));
+    assert_eq!(kept_and_held(&payments), (500, 0));
 }
 
 #[test]

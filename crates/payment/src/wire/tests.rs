@@ -144,13 +144,27 @@ fn what_an_order_says_becomes_an_input() {
         (false, true, Some(pounds(300).into()), part),
         (true, false, None, Steps::Charge),
     ] {
-        let due =
-            proto::order::PaymentDue { one_step, capture_at_once, capture, ..due.clone() };
+        let due = proto::order::PaymentDue { one_step, capture_at_once, capture, ..due.clone() };
         let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
         let (amount, payment_method) = (pounds(500), "card".into());
         let due_by = Timestamp::from_millis(7);
-        assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method, due_by, steps });
+        let expected = Input::PaymentDue {
+            payment_id,
+            amount,
+            payment_method,
+            due_by,
+            steps,
+            abandoned: None,
+        };
+        assert_eq!(input, expected);
     }
+    let abandoned_payment_id = Some(PAYMENT.to_owned());
+    let due = proto::order::PaymentDue { abandoned_payment_id, ..due };
+    let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
+    assert!(
+        matches!(input, Input::PaymentDue { abandoned: Some(it), .. } if it == payment_id),
+        "{input:?}"
+    );
 
     let confirmed = proto::order::Confirmed {
         capture: Some(pounds(500).into()),

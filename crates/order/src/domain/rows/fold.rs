@@ -9,8 +9,8 @@ use super::{
     OrderShipped, OrderSku, OrderSkuKey, ReferencedOrder, Shop,
 };
 use crate::domain::{
-    Awaits, Event, Fact, FulfilmentStatus, OneStep, OrderStatus, PaymentStatus, ShippedLine,
-    Summary,
+    Awaits, Event, Fact, Failure, FulfilmentStatus, OneStep, OrderStatus, PaymentStatus,
+    ShippedLine, Summary,
 };
 
 impl Shop {
@@ -127,8 +127,10 @@ impl Order {
                 capture_at_once,
                 one_step,
                 amount,
+                abandons,
                 payment: _,
             } => {
+                self.change_payment(abandons.unwrap_or(0), OrderPayment::abandon);
                 self.payment_method.clone_from(payment_method);
                 self.capture = *capture;
                 self.payments.push(OrderPayment::begun());
@@ -243,6 +245,14 @@ impl OrderPayment {
             self.status = PaymentStatus::Authorized;
             self.action = None;
         }
+    }
+
+    /// Another one takes its place while it waits for its customer. What becomes of it is nothing of the order's.
+    fn abandon(&mut self) {
+        let detail = "another payment was started".to_owned();
+        self.status = PaymentStatus::Failed;
+        self.failure = Some(Failure { code: String::new(), detail });
+        self.action = None;
     }
 
     fn begun() -> Self {

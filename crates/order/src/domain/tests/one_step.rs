@@ -33,6 +33,7 @@ impl History {
             capture: Capture::OnConfirmation,
             capture_at_once: None,
             one_step: true,
+            abandons: None,
         };
         self.payment(fact, PaymentStatus::Pending)
     }
@@ -218,6 +219,7 @@ fn what_could_not_be_captured_after_a_shipment_may_be_taken_in_one_step() {
         capture: Capture::OnConfirmation,
         capture_at_once: None,
         one_step: true,
+        abandons: None,
     };
     let again = failed.clone().payment(due, PaymentStatus::Pending);
     leads_to(&failed, &pay(ANN, "ideal"), &again);
@@ -228,13 +230,39 @@ fn what_could_not_be_captured_after_a_shipment_may_be_taken_in_one_step() {
 #[test]
 fn what_the_customer_must_do_is_passed_on_and_the_money_is_taken_then() {
     let due = History::charged();
-    let action = Action { url: "https://3ds".into(), data: String::new(), expires_at: None };
-    let fact = Fact::ActionRequired { payment: 1, action: action.clone() };
-    let required = due.clone().payment(fact, PaymentStatus::ActionRequired);
-    leads_to(&due, &signal(ANN, Signal::ActionRequired { payment: 1, action }), &required);
+    let required = due.clone().action_required(1);
+    let asks = Signal::ActionRequired { payment: 1, action: action() };
+    leads_to(&due, &signal(ANN, asks), &required);
     leads_to(&required, &captured(1), &required.clone().taken(1));
     let after = required.clone().cancelled(CancelReason::PaymentTimeout, "", &[]);
     leads_to(&required, &passed(DUE_BY), &after);
+}
+
+#[test]
+fn a_payment_in_one_step_that_waits_for_its_customer_is_replaced_and_takes_nothing_for_the_order() {
+    let required = History::charged().action_required(1);
+    let again = required.clone().due_in_one_step(2, "card-1").abandoning(1);
+    leads_to(&required, &pay(ANN, "card-1"), &again);
+    late_of(1).iter().for_each(|late| leads_to_nothing(&again, late));
+    leads_to(&again, &captured(2), &again.clone().taken(2));
+    late_of(1).iter().for_each(|late| leads_to_nothing(&again.clone().taken(2), late));
+
+    // In two steps, too, since its stock is allocated.
+    let again = required.clone().payment_due_again(2, "card-2", DUE_BY).abandoning(1);
+    leads_to(&required, &pay(ANN, "card-2"), &again);
+    late_of(1).iter().for_each(|late| leads_to_nothing(&again, late));
+}
+
+#[test]
+fn a_payment_in_two_steps_that_waits_for_its_customer_is_abandoned_once_the_stock_is_allocated() {
+    let required = History::placed(ANN).payment_due().action_required(1);
+    let allocating = required.clone().waiting_for_allocation("ideal");
+    leads_to(&required, &pay(ANN, "ideal"), &allocating);
+    late_of(1).iter().for_each(|late| leads_to_nothing(&allocating, late));
+    let due = allocating.clone().due_in_one_step(2, "ideal").abandoning(1);
+    leads_to(&allocating, &signal(ANN, Signal::Allocated), &due);
+    late_of(1).iter().for_each(|late| leads_to_nothing(&due, late));
+    leads_to(&due, &captured(2), &due.clone().taken(2));
 }
 
 #[test]

@@ -3,10 +3,6 @@
 use super::*;
 use crate::domain::{Awaits, CancelAnswer, StartPaymentAnswer};
 
-fn action() -> Action {
-    Action { url: "https://3ds".into(), data: "token".into(), expires_at: None }
-}
-
 /// The histories up to each step of the saga, from placed to paid.
 fn steps() -> [History; 5] {
     let placed = History::placed(ANN);
@@ -145,24 +141,31 @@ fn what_the_customer_must_do_is_passed_on_and_the_payment_goes_on() {
 
 #[test]
 fn a_payment_that_waits_for_its_customer_may_be_replaced_while_the_stock_is_held() {
-    let fact = Fact::ActionRequired { payment: 1, action: action() };
-    let required = History::placed(ANN).payment_due().payment(fact, PaymentStatus::ActionRequired);
-    let again = required.clone().payment_due_again(2, "other", DUE_BY);
+    let required = History::placed(ANN).payment_due().action_required(1);
+    let again = required.clone().payment_due_again(2, "other", DUE_BY).abandoning(1);
     let answer = StartPaymentAnswer::Started {
         payment_id: PaymentId { order_id: ANN, number: 2 },
         amount: gbp(700),
         due_by: DUE_BY,
     };
     check(&required.events, &pay(ANN, "other"), &answered(&[again.last()], answer));
-    // Whatever comes of the first one after all is payment's to give back.
-    for late in [
-        Signal::Authorized { payment: 1 },
-        Signal::ActionRequired { payment: 1, action: action() },
-        Signal::Declined { payment: 1, code: "declined".into() },
-        Signal::Failed { payment: 1, detail: "timed out".into() },
-    ] {
-        leads_to_nothing(&again, &signal(ANN, late));
+    let order = fold(&again.events).orders.get(&ANN).cloned().expect("is placed");
+    let abandoned = &order.payments[0];
+    assert_eq!((abandoned.status, &abandoned.action), (PaymentStatus::Failed, &None));
+    // Whatever comes of the first one after all is payment's to give back, before and after the second is authorised.
+    let fact = Fact::Authorized { payment: Some(2), allocate_by: ALLOCATE_BY, one_step: None };
+    let authorized = again.clone().payment(fact, PaymentStatus::Authorized);
+    leads_to(&again, &signal(ANN, Signal::Authorized { payment: 2 }), &authorized);
+    let confirmed = Fact::Confirmed { payment: Some(2), capture: Some(gbp(700)) };
+    let confirmed = authorized.clone().order(confirmed, OrderStatus::Confirmed);
+    leads_to(&authorized, &signal(ANN, Signal::Allocated), &confirmed);
+    for given in [&again, &authorized, &confirmed] {
+        late_of(1).iter().for_each(|late| leads_to_nothing(given, late));
     }
+    let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
+    let paid = confirmed.clone().payment(paid, PaymentStatus::Paid);
+    let captured = Signal::Captured { payment: 2, amount: gbp(700) };
+    leads_to(&confirmed, &signal(ANN, captured), &paid);
     let decision = orders().decide(&fold(&required.events), &pay(ANN, "other"), HELD_UNTIL);
     assert!(decision.events.is_empty(), "the stock is no longer held");
 }

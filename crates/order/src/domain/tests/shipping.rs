@@ -280,6 +280,7 @@ fn replacement(payment: u32, amount: i64) -> Fact {
         capture: Capture::OnConfirmation,
         capture_at_once: Some(gbp(amount)),
         one_step: false,
+        abandons: None,
     }
 }
 
@@ -373,6 +374,20 @@ fn another_payment_of_a_confirmed_order_may_fail_and_be_followed_by_yet_another(
     let third = again.clone().payment(replacement(3, 700), PaymentStatus::Pending);
     let decision = orders().decide(&fold(&again.events), &pay(ANN, "other"), NOW);
     assert_eq!(decision.events, [third.last()]);
+}
+
+#[test]
+fn another_payment_of_a_confirmed_order_that_waits_for_its_customer_may_be_replaced_as_well() {
+    let required = unpaid().payment(replacement(2, 700), PaymentStatus::Pending).action_required(2);
+    let third = required.clone().payment(replacement(3, 700), PaymentStatus::Pending).abandoning(2);
+    let decision = orders().decide(&fold(&required.events), &pay(ANN, "other"), NOW);
+    assert_eq!(decision.events, [third.last()]);
+    // What the second one takes after all is paid back: it is not counted beside the third.
+    late_of(2).iter().for_each(|late| leads_to_nothing(&third, late));
+    let paid = Fact::Paid { payment: Some(3), amount: gbp(700), listed: listed() };
+    let paid = third.clone().payment(paid, PaymentStatus::Paid);
+    leads_to(&third, &signal(ANN, Signal::Captured { payment: 3, amount: gbp(700) }), &paid);
+    late_of(2).iter().for_each(|late| leads_to_nothing(&paid, late));
 }
 
 #[test]

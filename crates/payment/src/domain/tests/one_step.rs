@@ -64,6 +64,49 @@ fn the_customer_may_have_to_act_before_a_charge() {
     check(&given, &approves(CHARGE), &[taken_by(CHARGE, 500)]);
 }
 
+/// The customer is to act before the charge.
+fn asking() -> Vec<Fact> {
+    let (url, data, expires_at) = (String::new(), String::new(), DUE_BY);
+    let required = Fact::ActionRequired { operation: CHARGE, url, data, expires_at };
+    [charging(), vec![required]].concat()
+}
+
+#[test]
+fn an_abandoned_charge_that_lands_is_refunded_beside_the_payment_in_its_place() {
+    for steps in [Steps::Charge, Steps::Authorize] {
+        for is_second_first in [true, false] {
+            let mut payments = history(&asking());
+            let events = handle(&mut payments, &replaced_in(steps));
+            assert_eq!(facts(&events)[0], Fact::CancelRequested);
+            let pay_second = |payments: &mut State| match steps {
+                Steps::Charge => drop(handle(payments, &of_second(approves(CHARGE)))),
+                _ => second_is_paid(payments),
+            };
+            if is_second_first {
+                pay_second(&mut payments);
+            }
+            let late = facts(&handle(&mut payments, &approves(CHARGE)));
+            assert_eq!(late, [taken_by(CHARGE, 500), refund_pending()]);
+            handle(&mut payments, &approves(REFUND));
+            if !is_second_first {
+                pay_second(&mut payments);
+            }
+            assert_eq!(kept_and_held(&payments), (500, 0));
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_charge_that_landed_before_it_was_known_to_be_abandoned_is_refunded() {
+    let mut payments = history(&[asking(), vec![taken_by(CHARGE, 500)]].concat());
+    let events = handle(&mut payments, &replaced_in(Steps::Charge));
+    let given_back = vec![Fact::CancelRequested, refund_pending()];
+    assert_eq!(facts(&events), [given_back, charging()].concat());
+    handle(&mut payments, &approves(REFUND));
+    handle(&mut payments, &of_second(approves(CHARGE)));
+    assert_eq!(kept_and_held(&payments), (500, 0));
+}
+
 #[test]
 fn a_charge_of_which_nothing_is_heard_is_uncertain_and_counts_when_it_is() {
     check(&charging(), &silent(CHARGE, false), &[uncertain(CHARGE)]);
