@@ -21,7 +21,6 @@ use tokio::{
     task::{JoinSet, yield_now},
     time::timeout,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     QueryError, Revision, Service, WireError,
@@ -118,7 +117,8 @@ impl<S: Service> Answering<S> {
             crate::Error::jetstream("subscribe to questions of", S::NAME, error)
         })?;
         let (answers, unsent) = mpsc::channel(MAX_UNSENT);
-        let _sending = AbortOnDropHandle::new(tokio::spawn(send(self.client.clone(), unsent)));
+        // It ends with the last answer: those that are ready are sent also when this is dropped.
+        tokio::spawn(send(self.client.clone(), unsent));
         let this = Arc::new(self);
         let slots = Slots::new(MAX_QUERIES, MAX_QUERIES_OF_SHOP);
         let room = Arc::new(Semaphore::new(MAX_WAITING));
