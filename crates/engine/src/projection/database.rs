@@ -98,6 +98,12 @@ impl Database {
         opened.map_err(|source| not_opened(location, name, url, source))
     }
 
+    /// Whether a database could not be opened to read it because there is none.
+    pub(crate) fn is_absent(error: &Error) -> bool {
+        let Error::Open { source, .. } = error else { return false };
+        matches!(source.downcast_ref(), Some(NotReadable::Absent))
+    }
+
     /// Opens the database of a service to read it, and changes nothing. Fails when there is none, or
     /// when its rows are of another format.
     pub(crate) async fn open_to_read(

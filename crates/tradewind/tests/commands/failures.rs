@@ -90,8 +90,9 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let mut others = (0..).map(|number| format!("shop-{number}"));
     let other = others.find(|name| partition_of(name) != partition).expect("there is one");
     let installation = Installation::new().await;
-    let serve = ["serve", "--partitions", "2", "--answer-timeout", "500ms"];
-    let serving = installation.serve(&serve).await;
+    let metrics = free_address();
+    let serve = ["serve", "--partitions", "2", "--answer-timeout", "500ms", "--metrics-listen"];
+    let serving = installation.serve(&[&serve[..], &[&metrics.to_string()]].concat()).await;
     for shop in [SHOP, &other] {
         installation.stock_in(shop, "MUG", 5).await;
         settle(&installation, shop, "before").await;
@@ -100,7 +101,7 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let sequence = publish_garbage(&installation, partition).await;
     let status = await_unreadable(installation.listen, partition, sequence).await;
     assert_eq!(status, 200, "the other partition of the service goes on");
-    assert!(is_measured_as_failing(installation.listen, partition).await);
+    assert!(is_measured_as_failing(metrics, partition).await);
     settle(&installation, &other, "meanwhile").await;
     let product =
         json!({"sku": "CUP", "title": "A cup", "price": {"minor": 200, "currency": "GBP"}});
