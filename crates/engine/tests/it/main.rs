@@ -6,6 +6,7 @@ mod commands;
 mod contract;
 mod copies;
 mod crashes;
+mod damaged_files;
 mod deadlines;
 mod effects;
 mod gate;
