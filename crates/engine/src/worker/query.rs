@@ -29,7 +29,7 @@ use crate::{
     QueryError, Revision, Service, WireError,
     error::describe,
     jetstream::streams,
-    operate::parked::RedriveRequest,
+    operate::parked::{First, RedriveRequest},
     projection::{
         documents,
         engine_rows::{AnswerRow, ParkedRow},
@@ -195,7 +195,9 @@ impl<S: Service> Answering<S> {
         let shop = Shop::parse(&query.shop).unwrap_or_else(|_| Shop::unknown());
         let is_redrive = matches!(
             &question,
-            Question::Engine(proto::EngineQuestion { question: Some(EngineQuestion::Redrive(_)) })
+            Question::Engine(proto::EngineQuestion {
+                question: Some(EngineQuestion::Redrive(_) | EngineQuestion::DropParked(_))
+            })
         );
         let finding = self.find(query.at_least, question, shop, slots);
         if is_redrive {
@@ -296,7 +298,14 @@ impl<S: Service> Answering<S> {
             EngineQuestion::StartRebuild(_) | EngineQuestion::GetRebuild(_) => {
                 Some(self.rebuilds.state().encode_to_vec())
             }
-            EngineQuestion::Redrive(redrive) => Some(self.redrive(redrive).await?.encode_to_vec()),
+            EngineQuestion::Redrive(proto::Redrive { id, edited }) => {
+                let edited = edited.filter(|bytes| !bytes.is_empty());
+                let first = edited.map_or(First::AsItCame, First::Edited);
+                Some(self.redrive(id, first).await?.encode_to_vec())
+            }
+            EngineQuestion::DropParked(proto::DropParked { id, reason }) => {
+                Some(self.redrive(id, First::Dropped(reason)).await?.encode_to_vec())
+            }
         })
     }
 
@@ -329,10 +338,10 @@ impl<S: Service> Answering<S> {
         Ok(proto::ParkedInputs { inputs, next })
     }
 
-    async fn redrive(&self, redrive: proto::Redrive) -> Result<proto::RedriveOutcome, Failure> {
+    async fn redrive(&self, id: String, first: First) -> Result<proto::RedriveOutcome, Failure> {
         let (answer, answered) = oneshot::channel();
         let stopped = || Failure::Refused("the worker is stopping".to_owned());
-        let request = RedriveRequest { redrive, answer };
+        let request = RedriveRequest { id, first, answer };
         self.redrives.send(request).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?.map_err(Failure::Refused)
     }

@@ -8,6 +8,7 @@ mod copies;
 mod crashes;
 mod damaged_files;
 mod deadlines;
+mod dropping;
 mod effects;
 mod gate;
 mod history;
