@@ -30,4 +30,5 @@ mod shares;
 mod shops;
 mod small_failures;
 mod streams;
+mod tasks;
 mod two_workers;
