@@ -36,7 +36,8 @@ struct Kept {
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kept").field("shop", &self.shop).field("bytes", &self.bytes).finish()
+        let Self { shop, bytes, .. } = self;
+        f.debug_struct("Kept").field("shop", shop).field("bytes", bytes).finish_non_exhaustive()
     }
 }
 
