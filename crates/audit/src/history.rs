@@ -14,7 +14,7 @@ use events::{
     names::{answered_command, event_name},
     proto::{self, Event, event::Body},
 };
-use protocol::proto::{Parked, engine_event};
+use protocol::proto::{Dropped, Parked, Redriven, engine_event::Kind};
 
 use self::records::{Effect, Fact, Handling, Request, RequestKind, VersionRecord};
 use super::{
@@ -42,6 +42,8 @@ pub(super) struct History {
     requests: Scratch<{ Request::SIZE }>,
     /// How often an operator has settled an operation, by its aggregate; of those that one has.
     settled: HashMap<u64, u32>,
+    /// What is parked, by the id of the parked event.
+    parked: BTreeMap<String, String>,
     commands: u64,
     aggregates: u64,
     /// How many events of one service another handled.
@@ -88,11 +90,24 @@ impl History {
             let command = fingerprint((&event.shop, command_id));
             self.requests.push(command, &Request { command, kind, at }.write());
         }
-        if let Some(Body::Engine(engine)) = &event.body
-            && let Some(engine_event::Kind::Parked(parked)) = &engine.kind
-        {
-            let Parked { subject, reason, .. } = parked;
-            self.repeats.add(format!("{position}: {subject} is parked: {reason}"));
+        self.observe_parked(position, event);
+    }
+
+    /// What is parked waits for an operator, who lets it be handled or drops it.
+    fn observe_parked(&mut self, position: LogPosition, event: &proto::Event) {
+        let Some(Body::Engine(engine)) = &event.body else { return };
+        match &engine.kind {
+            Some(Kind::Parked(Parked { subject, reason, .. })) => {
+                let parked = format!("{position}: {subject} is parked: {reason}");
+                self.parked.insert(event.id.clone(), parked);
+            }
+            Some(
+                Kind::Redriven(Redriven { parked_id, .. })
+                | Kind::Dropped(Dropped { parked_id, .. }),
+            ) => {
+                self.parked.remove(parked_id);
+            }
+            _ => {}
         }
     }
 
@@ -113,7 +128,7 @@ impl History {
         }
         // Here an operator let an input be read anew.
         if let Some(Body::Engine(engine)) = &logged.event.body
-            && let Some(engine_event::Kind::PositionReset(reset)) = &engine.kind
+            && let Some(Kind::PositionReset(reset)) = &engine.kind
         {
             log.positions.insert(reset.source.clone(), reset.sequence.into());
         }
@@ -156,6 +171,9 @@ impl History {
         let (mut gaps, mut repeats) =
             (std::mem::take(&mut self.gaps), std::mem::take(&mut self.repeats));
         let mut disorder = Findings::default();
+        for parked in std::mem::take(&mut self.parked).into_values() {
+            repeats.add(parked);
+        }
         let compared = self
             .compare_versions(&mut gaps)
             .and_then(|()| self.compare_requests(&mut repeats))

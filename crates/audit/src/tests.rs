@@ -16,7 +16,7 @@ use events::{
         payment::{self, payment_event::Kind as Payment},
     },
 };
-use protocol::proto::{EngineEvent, Parked, engine_event};
+use protocol::proto::{Dropped, EngineEvent, Parked, Redriven, engine_event::Kind};
 
 use self::{
     day::{ANN, BOB, CID, DAN, Day, Logged, cancelled, expired, fact, released, shipped, short},
@@ -161,9 +161,44 @@ fn an_input_that_is_parked_breaks_invariant_2() {
     check(
         |day| {
             let parked = Parked { reason: "does not decode".into(), ..Default::default() };
-            let kind = Some(engine_event::Kind::Parked(parked));
+            let kind = Some(Kind::Parked(parked));
             let body = Body::Engine(EngineEvent { kind });
             day.append("payment", day::logged("parked:0-9", body));
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn an_input_that_an_operator_has_handled_again_or_dropped_is_parked_no_more() {
+    let append = |day: &mut Day, aggregate: &str, kind: Kind| {
+        let body = Body::Engine(EngineEvent { kind: Some(kind) });
+        day.append("payment", day::logged(aggregate, body))
+    };
+    let park = |day: &mut Day| append(day, "parked:0-9", Kind::Parked(Parked::default()));
+    check(
+        |day| {
+            let redriven = Redriven { parked_id: park(day), ..Default::default() };
+            append(day, "redriven", Kind::Redriven(redriven));
+        },
+        &[],
+    );
+    let drop = |day: &mut Day, parked_id: String| {
+        day.commands.push("lost".to_owned());
+        let dropped = Dropped { parked_id, command_id: "lost".to_owned(), ..Default::default() };
+        append(day, "dropped", Kind::Dropped(dropped));
+    };
+    check(
+        |day| {
+            let parked = park(day);
+            drop(day, parked);
+        },
+        &[],
+    );
+    check(
+        |day| {
+            park(day);
+            drop(day, "another".to_owned());
         },
         &[2],
     );

@@ -1,7 +1,10 @@
 //! What can fail in the engine.
 
+mod database;
+
 use async_nats::ConnectErrorKind;
 
+use self::database::{is_damaged_file, is_unreachable_database};
 use crate::{Remedy, StoreError, WireError, metrics::RestartCause};
 
 /// What the engine could not do. What an operator does about it is its [remedy](Error::remedy).
@@ -289,6 +292,12 @@ impl Error {
         }
     }
 
+    /// Whether the file of a database is damaged, or none: an operator puts it right, and no other
+    /// database is concerned.
+    pub(crate) fn is_damaged_database(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if is_damaged_file(&**source))
+    }
+
     /// What an operator does about it, where that is more than the error itself says.
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
@@ -306,6 +315,7 @@ impl Error {
             | Self::Version { service, partition, sequence, .. } => {
                 Remedy::VoidMessage { service, partition: *partition, sequence: *sequence }
             }
+            Self::Open { .. } if self.is_damaged_database() => Remedy::ReplaceDatabase,
             _ => return None,
         })
     }
@@ -369,18 +379,6 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::JetStream { action, stream: stream.to_owned(), source: source.into() }
-    }
-}
-
-/// Whether a database refuses connections, or is starting or stopping (class 57 of the codes of
-/// Postgres), or has none left (class 53).
-fn is_unreachable_database(error: &(dyn std::error::Error + 'static)) -> bool {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
-        Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("53"))
-        }
-        _ => false,
     }
 }
 

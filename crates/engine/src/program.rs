@@ -38,6 +38,8 @@ pub enum Remedy {
         /// The service.
         service: &'static str,
     },
+    /// Takes the damaged file of a database away: the log is folded into a new one.
+    ReplaceDatabase,
     /// Lets the partition pass over a message that is no event of the service.
     VoidMessage {
         /// The service.

@@ -184,6 +184,31 @@ pub struct MovementView {
     pub time: Timestamp,
 }
 
+/// A goods issue: what has left for an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FulfilmentView {
+    /// The order.
+    pub order_id: OrderId,
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The units that have left.
+    pub quantity: i64,
+    /// Where from.
+    pub location: Location,
+    /// The position of its event in the log of inventory.
+    pub position: u64,
+    /// The connector that pushed it.
+    pub connector: String,
+    /// The document.
+    pub document: String,
+    /// The line of the document, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_line: Option<String>,
+    /// When it happened; when it came, where the connector did not say.
+    pub time: Timestamp,
+}
+
 /// The stock of a SKU at all its locations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

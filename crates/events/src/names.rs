@@ -156,12 +156,19 @@ fn notify_event(kind: &Notify) -> &'static str {
     }
 }
 
-/// The id of the command that an event answers, and whether anything followed from that command.
+/// The id of the command that an event answers, and whether anything followed from that command: nothing does
+/// from one that an operator dropped.
 pub fn answered_command(event: &proto::Event) -> Option<(&str, bool)> {
-    if let Some(Body::Engine(engine)) = &event.body
-        && let Some(Kind::Answered(answered)) = &engine.kind
-    {
-        return Some((&answered.command_id, answered.has_effect));
+    if let Some(Body::Engine(engine)) = &event.body {
+        match &engine.kind {
+            Some(Kind::Answered(answered)) => {
+                return Some((&answered.command_id, answered.has_effect));
+            }
+            Some(Kind::Dropped(dropped)) if !dropped.command_id.is_empty() => {
+                return Some((&dropped.command_id, false));
+            }
+            _ => {}
+        }
     }
     // An event that says what was answered carries the fingerprint of the command.
     let cause = event.cause.as_ref().filter(|cause| !cause.fingerprint.is_empty())?;

@@ -71,6 +71,7 @@ questions!("inventory", inventory::InventoryQuestion, inventory_question:
     ListLevels => Levels,
     ListLocations => Locations,
     ListMovements => Movements,
+    ListGoodsIssues => Movements,
     ListRejections => Rejections,
     GetRejection => Rejection,
     ListConnectors => Connectors,

@@ -100,7 +100,7 @@ pub(crate) fn required_scopes(method: &Method, path: &str) -> &'static [Scope] {
         // Whose commands a key may follow that has one of them alone is decided where they are known.
         [_, _, "commands", ..] if is_read => &COMMAND_SCOPES,
         [_, _, "orders", _, "payments", ..] if is_read => &[Scope::Read],
-        [_, _, "orders" | "inventory" | "locations", ..] if is_read => {
+        [_, _, "orders" | "inventory" | "fulfilments" | "locations", ..] if is_read => {
             &[Scope::Read, Scope::Fulfilment]
         }
         _ if is_read => &[Scope::Read],
@@ -215,6 +215,7 @@ mod tests {
             (Method::GET, "/v1/shops/acme/orders/1/history", Some("read or fulfilment")),
             (Method::GET, "/v1/shops/acme/orders/1/payments", Some("read")),
             (Method::GET, "/v1/shops/acme/inventory/MUG/movements", Some("read or fulfilment")),
+            (Method::GET, "/v1/shops/acme/fulfilments", Some("read or fulfilment")),
             (Method::GET, "/v1/shops/acme/products/MUG", Some("read")),
             (Method::HEAD, "/shops/acme/events", Some("read")),
             (

@@ -49,7 +49,7 @@ pub(crate) struct CommandView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Answer>)]
     answer: Option<Value>,
-    /// Why it is parked.
+    /// Why it is parked, or was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -62,6 +62,8 @@ pub(crate) enum CommandStatus {
     Stored,
     /// It could not be handled, and waits for an operator.
     Parked,
+    /// It could not be handled, and an operator dropped it: nothing has changed. Sent again, it is decided on.
+    Dropped,
     /// It was handled.
     Answered,
     /// It was handled, and what it asked for was refused: nothing has changed.
@@ -242,6 +244,9 @@ fn view(
         CommandState::Stored => of(CommandStatus::Stored),
         CommandState::Parked { reason } => {
             CommandView { reason: Some(reason), ..of(CommandStatus::Parked) }
+        }
+        CommandState::Dropped { reason } => {
+            CommandView { reason: Some(reason), ..of(CommandStatus::Dropped) }
         }
         CommandState::Answered(Reply { body, .. }) => {
             let unreadable = |error: &dyn std::error::Error| Problem::internal(error);

@@ -9,14 +9,17 @@
 //! | `reader` | reads the logs in parts, and counts what a page covers |
 //! | `stream` | the same as Server-Sent Events |
 //! | `shared` | what all readers share |
+//! | `kept` | readers between two pages, with what they have read |
+//! | `ahead` | the next page of a stream, read while the one before is sent |
 //! | `write` | pages and events as they leave the system |
 //! | `tail` | the end of a shop's feed, read once for all streams that have come there |
 //!
-//! Nothing is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
+//! Nothing that matters is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
 //! The services themselves are not asked, so the feed goes on while they do not.
 
 mod ahead;
 mod cursor;
+mod kept;
 mod merge;
 mod pace;
 mod reader;
@@ -188,7 +191,14 @@ pub(crate) async fn get(
         Duration::ZERO => None,
         _ => Some(changes(&client, &shop).await?),
     };
-    let mut reader = FeedReader::open(client, shop.clone(), types, begin).await?;
+    let kept = match &begin {
+        Begin::End => None,
+        Begin::After(cursor) => state.feeds.kept.take(&shop, &types, cursor),
+    };
+    let mut reader = match kept {
+        Some(reader) => reader,
+        None => FeedReader::open(client, shop.clone(), types.clone(), begin).await?,
+    };
     reader.reach(&context.seen, began + wait).await?;
     let mut page = reader.page();
     state.feeds.read(&mut reader, &mut page, limit).await?;
@@ -197,7 +207,9 @@ pub(crate) async fn get(
         let waiting = read_when_changed(&state, &mut reader, &mut page, limit, changes, deadline);
         state.shutdown.run_until_cancelled(waiting).await.transpose()?;
     }
-    let next = reader.cursor().encode(&shop);
+    let cursor = reader.cursor();
+    let next = cursor.encode(&shop);
+    state.feeds.kept.keep(shop, types, cursor, reader);
     let document = write_page(&page, &next).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }

@@ -1,6 +1,7 @@
 //! `/v1/shops/{shop}/inventory` and `/fulfilments`: takes counts, adjustments and goods issues from ERP
 //! connectors and warehouses, and shows stock levels.
 
+pub(crate) mod fulfilments;
 mod invalid;
 pub(crate) mod levels;
 mod line;

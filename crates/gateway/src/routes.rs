@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     admission, categories, commands, compression, connectors, cors, feed, history,
-    inventory::{self, levels},
+    inventory::{self, fulfilments, levels},
     keys, layers, listings, locations, mails, metrics, not_modified,
     openapi::{self, Description},
     operations, orders, payments, position,
@@ -130,7 +130,7 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(listings::get, listings::put, listings::archive))
         .routes(routes!(history::of_listing))
         .routes(routes!(levels::list, inventory::post))
-        .routes(routes!(inventory::post_fulfilments))
+        .routes(routes!(fulfilments::list, inventory::post_fulfilments))
         .routes(routes!(levels::get))
         .routes(routes!(history::of_stock))
         .routes(routes!(levels::movements))

@@ -7,10 +7,11 @@ mod payments;
 
 use events::{
     http::{
-        CancelReason, Cancellation, Charge, CustomsView, Discount, FulfilmentStatus, HoldView,
-        LevelView, LocationView, MovementView, Open, OrderGroup, OrderLine, OrderPaymentView,
-        OrderStatus, OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure,
-        PaymentStatus, PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
+        CancelReason, Cancellation, Charge, CustomsView, Discount, FulfilmentStatus,
+        FulfilmentView, HoldView, LevelView, LocationView, MovementView, Open, OrderGroup,
+        OrderLine, OrderPaymentView, OrderStatus, OrderSummary, OrderTotals, OrderView,
+        PaymentAction, PaymentFailure, PaymentStatus, PriceView, ProductView, ShopView, Shortage,
+        StockTotals, StockView,
     },
     id::{
         Country, CustomerId, HsCode, LineId, ListingKey, Location, OrderId, PaymentId, Quantity,
@@ -107,8 +108,9 @@ pub(crate) fn stock(sku: Sku, levels: &[inventory::Level]) -> Result<StockView, 
 /// What changed the units on hand.
 pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, ViewError> {
     use inventory::movement::Change;
-    let inventory::Movement { version, document, change, moved, on_hand, location, position } =
-        movement;
+    let inventory::Movement {
+        version, document, change, moved, on_hand, location, position, ..
+    } = movement;
     let document = document.unwrap_or_default();
     let (kind, order_id, transfer) = match change {
         Some(Change::Count(_)) => ("count", None, None),
@@ -129,6 +131,26 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
         on_hand,
         order_id,
         transfer,
+        connector: document.connector,
+        document: document.id,
+        document_line: Some(document.line).filter(|line| !line.is_empty()),
+        time: Timestamp::parse(document.occurred_at.as_ref())?,
+    })
+}
+
+/// A goods issue.
+pub(crate) fn fulfilment(movement: inventory::Movement) -> Result<FulfilmentView, ViewError> {
+    use inventory::movement::Change;
+    let document = movement.document.unwrap_or_default();
+    let Some(Change::GoodsIssue(issue)) = movement.change else {
+        return Err(ParseError::new("goods_issue", "must be present", "").into());
+    };
+    Ok(FulfilmentView {
+        order_id: OrderId::parse(&issue.order_id)?,
+        sku: Sku::parse(&movement.sku)?,
+        quantity: issue.quantity,
+        location: Location::parse(&movement.location)?,
+        position: movement.position,
         connector: document.connector,
         document: document.id,
         document_line: Some(document.line).filter(|line| !line.is_empty()),

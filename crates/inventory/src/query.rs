@@ -3,7 +3,7 @@
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, documents};
 use events::{
-    id::{Connector, Location, Sku},
+    id::{Connector, Location, OrderId, Sku},
     questions::first,
 };
 use protocol::id::Shop;
@@ -51,6 +51,15 @@ pub enum Question {
         /// 1,000 at most; 0: as many as that.
         limit: u32,
     },
+    /// At most `limit` goods issues before a position of the log, the newest first.
+    GoodsIssues {
+        /// Only of this order; of all without it.
+        order_id: Option<OrderId>,
+        /// 0: the newest.
+        before: u64,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
     /// At most `limit` rejected lines behind one, by connector and number.
     Rejections {
         /// Which.
@@ -82,7 +91,7 @@ pub enum Found {
     Totals(Totals),
     /// The locations.
     Locations(Locations),
-    /// The movements of a SKU, the newest first.
+    /// Movements, the newest first.
     Movements(Vec<(DocumentKey, AppliedDocument)>),
     /// Rejected lines, by connector and number.
     Rejections {
@@ -163,14 +172,14 @@ impl Queries for Inventory {
             }
             Question::Totals => Ok(Some(Found::Totals(store::totals(db, shop).await?))),
             Question::Movements { sku, location, before, limit } => {
-                let before = i64::try_from(before).ok().filter(|it| *it > 0).unwrap_or(i64::MAX);
-                let limit = page_limit(limit).into();
-                let of = (&sku, location.as_ref());
-                let rows = store::movements(db, shop, of, before, limit).await?;
-                let named = |(key, row): (String, AppliedDocument)| {
-                    DocumentKey::parse(&key).ok().map(|key| (key, row))
-                };
-                Ok(Some(Found::Movements(rows.into_iter().filter_map(named).collect())))
+                let (of, limit) = ((&sku, location.as_ref()), page_limit(limit).into());
+                let rows = store::movements(db, shop, of, position(before), limit).await?;
+                Ok(Some(Found::Movements(named(rows))))
+            }
+            Question::GoodsIssues { order_id, before, limit } => {
+                let (of, limit) = (order_id.as_ref(), page_limit(limit).into());
+                let rows = store::goods_issues(db, shop, of, position(before), limit).await?;
+                Ok(Some(Found::Movements(named(rows))))
             }
             Question::Rejections { filter, after: (connector, number), limit } => {
                 let after = (&*connector, i64::try_from(number).unwrap_or(i64::MAX));
@@ -202,6 +211,17 @@ impl Queries for Inventory {
 fn silent_seconds(heard: i64, now: i64) -> u64 {
     let silent = Some(now.saturating_sub(heard)).filter(|it| *it < OUT_OF_USE_MS);
     (silent.unwrap_or_default().max(0) / 1_000).unsigned_abs()
+}
+
+/// The position before which a list begins.
+fn position(before: u64) -> i64 {
+    i64::try_from(before).ok().filter(|it| *it > 0).unwrap_or(i64::MAX)
+}
+
+fn named(rows: Vec<(String, AppliedDocument)>) -> Vec<(DocumentKey, AppliedDocument)> {
+    let named =
+        |(key, row): (String, AppliedDocument)| DocumentKey::parse(&key).ok().map(|key| (key, row));
+    rows.into_iter().filter_map(named).collect()
 }
 
 fn page_limit(wanted: u32) -> u32 {

@@ -5,13 +5,13 @@ use events::id::OrderId;
 use serde::de::Error as _;
 
 pub(crate) use self::list::{
-    Level, RejectionFilter, Totals, connectors, heard, levels, levels_of, locations, movements,
-    rejection, rejections, totals,
+    Level, RejectionFilter, Totals, connectors, goods_issues, heard, levels, levels_of, locations,
+    movements, rejection, rejections, totals,
 };
 use crate::domain::{
     Adjustments, AppliedDocument, Chunk, ConnectorRow, Counters, Input, Locations, OrderBlock,
     Product, RejectedNumber, Rejection, Reservation, ShopSettings, ShortList, State, Stock,
-    StockId, Transfer,
+    StockId, Transfer, Units,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -171,13 +171,26 @@ impl Row for AppliedDocument {
     const TABLE: Table = Table {
         name: "document",
         about: "A stock line of an ERP that had its effect: a movement of its stock.",
-        columns: &[Column::text("stock"), Column::integer("stock_position")],
-        indexes: &["(shop, stock, stock_position)"],
+        columns: &[
+            Column::text("stock"),
+            Column::integer("stock_position"),
+            // Of a goods issue alone.
+            Column::text("order_id"),
+        ],
+        indexes: &[
+            "(shop, stock, stock_position)",
+            "(shop, stock_position) where order_id is not null",
+            "(shop, order_id, stock_position) where order_id is not null",
+        ],
     };
 
     fn columns(&self) -> Vec<Value> {
         let position = i64::try_from(self.revision.position).unwrap_or(i64::MAX);
-        vec![Some(self.stock.to_string()).into(), position.into()]
+        let order_id = match &self.units {
+            Units::Issued(order_id, _) => Some(order_id.to_string()),
+            _ => None,
+        };
+        vec![Some(self.stock.to_string()).into(), position.into(), order_id.into()]
     }
 }
 

@@ -34,6 +34,12 @@ fn remedy(remedy: &Remedy) -> String {
         Remedy::Rebuild { service } => {
             format!("restore it, or take the log as it is with `tradewind rebuild {service}`")
         }
+        Remedy::ReplaceDatabase => {
+            "move that file, and those beside it that end in -wal and -shm, to \
+                                    another folder: the service makes a new one and folds its log \
+                                    into it"
+                .to_owned()
+        }
         Remedy::VoidMessage { service, partition, sequence } => format!(
             "void it with `tradewind log void {service} {partition} {sequence}` if it is no event of \
              the service"

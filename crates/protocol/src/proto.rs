@@ -18,6 +18,7 @@ impl engine_event::Kind {
             Self::Voided(_) => "voided",
             Self::AnswersForgotten(_) => "answers_forgotten",
             Self::PositionReset(_) => "position_reset",
+            Self::Dropped(_) => "dropped",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use engine::{AskError, Client, Engine, ParkedInput, Position, Rebuilt, Verified};
+use engine::{AskError, Client, Engine, ParkedInput, Position, Rebuilt, Redriving, Verified};
 use events::{card_numbers::refuse_card_number, json};
 use node::{
     say,
@@ -184,6 +184,7 @@ pub(crate) async fn print_parked(settings: &Settings, what: &Parked) -> Result<(
             Ok(())
         }
         Parked::Redrive { id, edited } => redrive(&client, id, edited.as_deref()).await,
+        Parked::Drop { id, reason } => drop_parked(&client, id, reason).await,
     }
 }
 
@@ -276,8 +277,21 @@ async fn redrive(client: &Client, id: &str, edited: Option<&Path>) -> Result<()>
     };
     let done = client.redrive(service, row.partition, id, edited.as_deref()).await?;
     say!("{} handled, {} still parked", done.handled.len(), done.still_parked.len());
-    if !done.still_parked.is_empty() {
-        bail!("{} failed again; `tradewind parked show` says why", done.still_parked[0]);
+    expect_none_parked(&done)
+}
+
+async fn drop_parked(client: &Client, id: &str, reason: &str) -> Result<()> {
+    refuse_card_number("--reason", reason)?;
+    let (service, row) = find_parked(client, id).await?;
+    let done = client.drop_parked(service, row.partition, id, reason).await?;
+    let (handled, parked) = (done.handled.len(), done.still_parked.len());
+    say!("dropped {id}; {handled} handled behind it, {parked} still parked");
+    expect_none_parked(&done)
+}
+
+fn expect_none_parked(done: &Redriving) -> Result<()> {
+    match done.still_parked.first() {
+        None => Ok(()),
+        Some(first) => bail!("{first} failed again; `tradewind parked show` says why"),
     }
-    Ok(())
 }

@@ -75,7 +75,7 @@ pub(crate) enum Command {
         #[arg(value_parser = service())]
         service: Option<&'static Service>,
     },
-    /// Look at inputs that could not be handled, and let them be handled again
+    /// Look at inputs that could not be handled, let them be handled again, or drop them
     #[command(subcommand)]
     Parked(Parked),
     /// Let a partition pass over a message of its log that no version can read
@@ -156,6 +156,14 @@ pub(crate) enum Parked {
         /// Its message as it should have been, as JSON (edit the `message` of `parked show`)
         #[arg(long, value_name = "FILE")]
         edited: Option<PathBuf>,
+    },
+    /// Drop a parked input that cannot be handled any more, and handle what waits behind it
+    Drop {
+        /// The id of the first parked input of the aggregate
+        id: String,
+        /// Why, for those who read the log later, and for the sender of a command
+        #[arg(long)]
+        reason: String,
     },
 }
 

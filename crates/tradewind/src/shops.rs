@@ -377,6 +377,9 @@ pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: B
                 "the command is parked: {reason}; `tradewind parked list` shows what is, and \
                  `tradewind parked redrive` handles it again"
             ),
+            Ok(Some(CommandState::Dropped { reason })) => {
+                bail!("an operator dropped the command: {reason}; nothing has changed")
+            }
             _ => bail!(
                 "the service does not answer; the command is stored and will be handled: see \
                  whether the service runs"

@@ -76,12 +76,8 @@ fn expect_fitting_outcomes(report: &Report) {
             (_, Status::Cancelled(order::CancelReason::OutOfStock)) => ("out of stock", true),
             (kind, Status::Cancelled(order::CancelReason::PaymentDeclined)) => {
                 // On a slow machine the stock of one who pays again is no longer held.
-                let kinds = [
-                    Kind::Declined,
-                    Kind::DeclinedTwice,
-                    Kind::OtherCard,
-                    Kind::OneStepDeclined,
-                ];
+                let kinds =
+                    [Kind::Declined, Kind::DeclinedTwice, Kind::OtherCard, Kind::OneStepDeclined];
                 ("declined", kinds.contains(&kind))
             }
             (kind, Status::Cancelled(order::CancelReason::CaptureFailed)) => {

@@ -78,6 +78,7 @@ async fn what_an_erp_ships_is_counted_once(db: Db) {
     let traced = &page["movements"][2];
     assert_eq!((&traced["order_id"], &traced["document"]), (id, &json!("GI-1")), "{traced}");
     assert_eq!(traced["document_line"], "2");
+    the_goods_issues_are_listed(&api, id).await;
 
     let is_fact = |event: &Event| matches!(event.body, Some(Body::Inventory(_)));
     let events = tests::kinds(&installation.server, "INVENTORY-0", is_fact).await;
@@ -94,6 +95,34 @@ async fn what_an_erp_ships_is_counted_once(db: Db) {
     ];
     assert_eq!(events, stock);
     installation.stop_and_verify().await;
+}
+
+/// What has left for orders, of all of them and of one, a page after the other.
+async fn the_goods_issues_are_listed(api: &Client, id: &Value) {
+    let of = async |parameters: &[(&str, &str)]| {
+        api.query::<Value>("fulfilments", parameters).await.expect("the goods issues")
+    };
+    let shown = |page: &Value| -> Vec<(String, i64)> {
+        let listed = page["fulfilments"].as_array().expect("a list").iter();
+        let line = |it: &Value| it["document_line"].as_str().expect("a line").to_owned();
+        listed.map(|it| (line(it), it["quantity"].as_i64().expect("units"))).collect()
+    };
+    let line = |line: &str, quantity| (line.to_owned(), quantity);
+    let page = of(&[("limit", "2")]).await;
+    assert_eq!(shown(&page), [line("3", 1), line("2", 3)]);
+    let first = &page["fulfilments"][0];
+    let named = [&first["sku"], &first["order_id"], &first["location"], &first["document"]];
+    assert_eq!(named, [&json!("MUG"), id, &json!("main"), &json!("GI-1")], "{first}");
+    let next = page["next"].as_str().expect("there is another page");
+    let rest = of(&[("after", next)]).await;
+    assert_eq!((shown(&rest), &rest["next"]), (vec![line("1", 1)], &Value::Null));
+    let id = id.as_str().expect("an id");
+    assert_eq!(shown(&of(&[("order_id", id)]).await).len(), 3);
+    let other = "018f0000-0000-7000-8000-000000000001";
+    assert_eq!(shown(&of(&[("order_id", other)]).await), []);
+    // The cursor of one list is none of another.
+    let refused = api.query::<Value>("fulfilments", &[("order_id", id), ("after", next)]).await;
+    assert_eq!(refused.expect_err("is refused").problem().expect("a problem").status, 400);
 }
 
 async fn put(api: &Client, path: &str, body: Value) -> (u16, Value) {

@@ -25,6 +25,11 @@ pub enum CommandState {
         /// Why, in words for an operator.
         reason: String,
     },
+    /// It could not be handled, and an operator dropped it: it is not going to be.
+    Dropped {
+        /// Why, in the operator's words.
+        reason: String,
+    },
     /// It was handled.
     Answered(Reply),
 }
@@ -59,11 +64,14 @@ impl Client {
             return Ok(Some(CommandState::Stored));
         }
         // It may have been handled since it was looked for first.
-        if let Some(reply) = self.find_reply(service, shop, command_id, at_least).await? {
-            return Ok(Some(CommandState::Answered(reply)));
-        }
+        let dropped = match self.find_reply(service, shop, command_id, at_least).await? {
+            Some(Reply { dropped: Some(reason), .. }) => Some(CommandState::Dropped { reason }),
+            Some(reply) => return Ok(Some(CommandState::Answered(reply))),
+            None => None,
+        };
+        // Also one that was dropped: it may have been sent again.
         let parked = self.parked_reason(service, shop, command_id).await?;
-        Ok(parked.map(|reason| CommandState::Parked { reason }))
+        Ok(parked.map(|reason| CommandState::Parked { reason }).or(dropped))
     }
 
     /// Whether a command waits in the inbox: it is behind what the service has handled.

@@ -287,7 +287,9 @@ impl Client {
         let mut pause = QUERY_RETRY_PAUSE;
         while Instant::now() < deadline {
             match timeout_at(deadline, self.find_reply(service, shop, command, 0)).await {
-                Ok(Ok(Some(reply))) if reply.sequence > superseded => return Some(reply),
+                Ok(Ok(Some(reply))) if reply.sequence > superseded && reply.dropped.is_none() => {
+                    return Some(reply);
+                }
                 Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(service, command, %error, "could not ask for an answer");

@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a question is tried while nobody runs the partition.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most characters of the reason for which something parked is dropped.
+const MAX_REASON_CHARS: usize = 1_000;
 
 /// A question was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -307,16 +309,41 @@ impl Client {
         edited: Option<&[u8]>,
     ) -> Result<Redriving, AskError> {
         if let Some(bytes) = edited.map(<[u8]>::len).filter(|bytes| *bytes > MAX_INPUT_BYTES) {
-            return Err(AskError::Failed {
-                service: service.to_owned(),
-                kind: QueryFailureKind::Refused,
-                detail: format!(
-                    "the edited message has {bytes} bytes, and {MAX_INPUT_BYTES} are the most"
-                ),
-            });
+            let detail =
+                format!("the edited message has {bytes} bytes, and {MAX_INPUT_BYTES} are the most");
+            return Err(refused(service, detail));
         }
         let redrive = proto::Redrive { id: id.to_owned(), edited: edited.map(<[u8]>::to_vec) };
-        let question = OfEngine::Redrive(redrive);
+        self.ask_to_redrive(service, partition, OfEngine::Redrive(redrive)).await
+    }
+
+    /// Drops a parked input, the first of its aggregate, and lets those behind it be handled again, in
+    /// order; returns what became of those. `reason` is for who reads the log later, and for the sender of a
+    /// command: at most 1,000 characters.
+    pub async fn drop_parked(
+        &self,
+        service: &str,
+        partition: u32,
+        id: &str,
+        reason: &str,
+    ) -> Result<Redriving, AskError> {
+        let length = reason.chars().count();
+        if length == 0 || length > MAX_REASON_CHARS || reason.contains('\0') {
+            let detail = format!(
+                "the reason must have 1 to {MAX_REASON_CHARS} characters without NUL, and has {length}"
+            );
+            return Err(refused(service, detail));
+        }
+        let drop = proto::DropParked { id: id.to_owned(), reason: reason.to_owned() };
+        self.ask_to_redrive(service, partition, OfEngine::DropParked(drop)).await
+    }
+
+    async fn ask_to_redrive(
+        &self,
+        service: &str,
+        partition: u32,
+        question: OfEngine,
+    ) -> Result<Redriving, AskError> {
         let outcome: proto::RedriveOutcome =
             self.ask_partition(service, partition, question).await?;
         let proto::RedriveOutcome { handled, still_parked } = outcome;
@@ -327,6 +354,10 @@ impl Client {
 fn query(shop: &Shop, at_least: u64, question: Question) -> Query {
     // The id is given when it is sent.
     Query { id: 0, shop: shop.to_string(), at_least, question: Some(question) }
+}
+
+fn refused(service: &str, detail: String) -> AskError {
+    AskError::Failed { service: service.to_owned(), kind: QueryFailureKind::Refused, detail }
 }
 
 fn parked(service: &str, input: proto::ParkedInput) -> Result<ParkedInput, AskError> {

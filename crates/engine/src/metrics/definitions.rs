@@ -133,7 +133,7 @@ pub const SOURCE_LAG_SECONDS: Metric = Metric::gauge_seconds(
 pub const PARKED_INPUTS: Metric = Metric::gauge(
     "parked_inputs",
     &["service", "partition"],
-    "Inputs that are parked until an operator redrives them.",
+    "Inputs that are parked until an operator redrives or drops them.",
 );
 
 /// Events that a replica could not take in.

@@ -1,11 +1,11 @@
-//! What an operator does with parked inputs: look at them, edit one, let them be handled again.
+//! What an operator does with parked inputs: look at them, edit one, let them be handled again, drop one.
 
 use std::collections::HashSet;
 
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use protocol::{
-    id::{ParseError, Shop, hex},
+    id::{CommandId, ParseError, Shop, hex},
     proto,
     time::Timestamp,
 };
@@ -23,8 +23,22 @@ use crate::{
 /// Asks for the parked inputs of an aggregate to be handled again.
 #[derive(Debug)]
 pub(crate) struct RedriveRequest {
-    pub(crate) redrive: proto::Redrive,
+    /// The id of the first of them.
+    pub(crate) id: String,
+    pub(crate) first: First,
     pub(crate) answer: oneshot::Sender<Result<proto::RedriveOutcome, String>>,
+}
+
+/// What becomes of the first parked input of an aggregate. Those behind it are handled as they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum First {
+    /// It is handled as it came.
+    #[default]
+    AsItCame,
+    /// It is handled with these bytes.
+    Edited(Vec<u8>),
+    /// It is dropped, for that reason.
+    Dropped(String),
 }
 
 /// What became of parked inputs.
@@ -150,12 +164,17 @@ impl ParkedRow {
     }
 }
 
-/// A parked input as an input again, with other bytes when it was edited.
+/// A parked input as an input again.
 pub(crate) async fn input<S: Service>(
     context: &Context,
     row: ParkedRow,
-    edited: Vec<u8>,
+    first: First,
 ) -> Result<Input<S>, String> {
+    let edited = match first {
+        First::AsItCame => Vec::new(),
+        First::Edited(bytes) => bytes,
+        First::Dropped(reason) => return Ok(dropped(row, reason)),
+    };
     let (source, stream) = inputs::sources::<S>(row.partition)
         .into_iter()
         .find(|(known, _)| *known == row.source)
@@ -209,6 +228,21 @@ pub(crate) async fn input<S: Service>(
     input.shop = row.shop;
     input.redriven = Some(Redriven { parked_id: row.id, edited });
     Ok(input)
+}
+
+/// A parked input that is dropped. Its source is not asked for it: it may be gone there.
+fn dropped<S: Service>(row: ParkedRow, reason: String) -> Input<S> {
+    let is_command = row.subject.starts_with("inbox.") && CommandId::parse(&row.cause_id).is_ok();
+    let command_id = if is_command { row.cause_id } else { String::new() };
+    let mut input = Input::unasked();
+    input.content = Content::Drop { reason, command_id };
+    input.cause = Cause::drop(&row.id);
+    input.shop = row.shop;
+    input.aggregate = row.aggregate_id;
+    input.context.correlation_id = row.correlation_id;
+    input.context.traceparent = row.traceparent;
+    input.redriven = Some(Redriven { parked_id: row.id, edited: Vec::new() });
+    input
 }
 
 /// What became of the inputs, by what is parked for their aggregate afterwards.

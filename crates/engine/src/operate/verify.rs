@@ -61,14 +61,20 @@ impl Verified {
 
 impl Engine {
     /// Folds a service's log into a scratch database and compares every row with the live
-    /// projection. The service may run meanwhile; nothing of it changes.
+    /// projection. The service may run meanwhile; nothing of it changes. Of a service that has never
+    /// run there is nothing to compare.
     ///
     /// # Errors
     ///
-    /// When there is no live projection, or one whose rows are of another version's format, a position
+    /// When there is no live projection of a log with events, or one whose rows are of another version's format, a position
     /// is beyond the end of its stream, a log cannot be read, or a database fails.
     pub async fn verify<S: Service>(&self) -> Result<Verified, Error> {
-        let live = self.open_database_to_read::<S>().await?;
+        let live = match self.open_database_to_read::<S>().await {
+            Err(error) if Database::is_absent(&error) && self.has_no_events::<S>().await? => {
+                return Ok(Verified::default());
+            }
+            opened => opened?,
+        };
         // One transaction reads all of the live projection as it is at one moment.
         let mut connection = live.pool.acquire().await?;
         let mut snapshot = connection.begin().await?;
@@ -96,6 +102,16 @@ impl Engine {
             compared?;
         }
         Ok(verified)
+    }
+
+    async fn has_no_events<S: Service>(&self) -> Result<bool, Error> {
+        for partition in 0..self.config().partitions {
+            let log = info(self.context(), &streams::log(S::NAME, partition)).await?;
+            if log.state.last_sequence > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A position beyond the end of its stream would wait for ever, and one of a stream that was

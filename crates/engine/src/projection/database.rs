@@ -4,6 +4,7 @@ use std::{path::PathBuf, str::FromStr, sync::Once, time::Duration};
 
 use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row};
+use tokio::sync::OnceCell;
 
 use crate::{
     Error, Table,
@@ -98,6 +99,12 @@ impl Database {
         opened.map_err(|source| not_opened(location, name, url, source))
     }
 
+    /// Whether a database could not be opened to read it because there is none.
+    pub(crate) fn is_absent(error: &Error) -> bool {
+        let Error::Open { source, .. } = error else { return false };
+        matches!(source.downcast_ref(), Some(NotReadable::Absent))
+    }
+
     /// Opens the database of a service to read it, and changes nothing. Fails when there is none, or
     /// when its rows are of another format.
     pub(crate) async fn open_to_read(
@@ -157,14 +164,15 @@ impl Database {
             }
             Location::Postgres(_) => Some(name),
         };
-        if schema.is_some() {
-            // A pool would wait half a minute for a server that is not there, and say nothing.
-            let mut db = AnyConnection::connect(url).await?;
-            if let (true, Some((service, _))) = (format.is_scratch, name.split_once(SCRATCH)) {
-                drop_abandoned(&mut db, service).await?;
-            }
-            db.close().await?;
+        // A pool would wait half a minute for a server that is not there, or a file that is no database, and
+        // say nothing.
+        let mut db = AnyConnection::connect(url).await?;
+        if schema.is_none() {
+            db.execute("select count(*) from sqlite_master").await?;
+        } else if let (true, Some((service, _))) = (format.is_scratch, name.split_once(SCRATCH)) {
+            drop_abandoned(&mut db, service).await?;
         }
+        db.close().await?;
         let access = if format.is_scratch { Access::Scratch } else { Access::Write };
         let options = connections::options(schema, access);
         let for_workers = options.clone().max_connections(partitions + FOR_WORKERS);
@@ -185,13 +193,13 @@ impl Database {
         Ok(Self { pool, questions, tables, postgres_schema: schema.map(str::to_owned), file })
     }
 
-    /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
-    /// workers: when a commit does it, a command waits for that disk. Never ends.
-    pub(crate) async fn checkpoint_now_and_then(&self) {
+    /// Moves what `SQLite` has written to its write-ahead log over into the database, as soon as that is
+    /// open, beside the workers: when a commit does it, a command waits for that disk. Never ends.
+    pub(crate) async fn checkpoint_now_and_then(opened: &OnceCell<Self>) {
         loop {
             tokio::time::sleep(CHECKPOINT_INTERVAL).await;
-            if self.postgres_schema.is_none()
-                && let Err(error) = self.pool.execute("pragma wal_checkpoint(passive)").await
+            if let Some(database) = opened.get().filter(|it| it.postgres_schema.is_none())
+                && let Err(error) = database.pool.execute("pragma wal_checkpoint(passive)").await
             {
                 tracing::debug!(%error, "no checkpoint");
             }

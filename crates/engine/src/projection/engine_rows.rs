@@ -16,6 +16,9 @@ pub(crate) struct AnswerRow {
     pub(crate) sequence: u64,
     /// Whether events followed from the command. One without is decided anew when it comes again.
     pub(crate) has_effect: bool,
+    /// Why an operator dropped the command; absent when it was handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped: Option<String>,
 }
 
 impl Row for AnswerRow {
@@ -104,6 +107,14 @@ impl From<(proto::Answered, u64)> for AnswerRow {
     /// The row of an event with that sequence.
     fn from((answered, sequence): (proto::Answered, u64)) -> Self {
         let proto::Answered { fingerprint, body, has_effect, .. } = answered;
-        Self { fingerprint, body, sequence, has_effect }
+        Self { fingerprint, body, sequence, has_effect, dropped: None }
+    }
+}
+
+impl From<(proto::Dropped, u64)> for AnswerRow {
+    /// The row of an event with that sequence.
+    fn from((dropped, sequence): (proto::Dropped, u64)) -> Self {
+        let dropped = Some(dropped.reason);
+        Self { fingerprint: String::new(), body: Vec::new(), sequence, has_effect: false, dropped }
     }
 }

@@ -4,6 +4,7 @@
 //! what they read. So both lead to the same rows by construction.
 
 mod blocked;
+mod engine_events;
 mod memory;
 
 use std::{
@@ -12,14 +13,14 @@ use std::{
 };
 
 use foldhash::{HashMap, HashMapExt};
-use protocol::{id::Shop, proto::engine_event::Kind};
+use protocol::id::Shop;
 
 pub(crate) use self::blocked::Blocked;
 use crate::{
     AnyRows, Recorded, Revision, Service, State, WireError,
     projection::{
         documents::{self, TableChanges},
-        engine_rows::{AnswerRow, ParkedRow, ShopState},
+        engine_rows::{AnswerRow, ShopState},
         positions::{LOG, Positions},
     },
     service::envelope::{self, Content},
@@ -66,7 +67,8 @@ pub(crate) struct Projection<S: Service> {
 #[derive(Debug, Default)]
 struct Pending {
     parked: Vec<(String, (Shop, String))>,
-    redriven: Vec<String>,
+    /// What is parked no longer.
+    unparked: Vec<String>,
     /// The last message of the log that was folded.
     last: Option<u64>,
     positions: Option<Positions>,
@@ -251,58 +253,8 @@ impl<S: Service> Projection<S> {
             return;
         }
         let body = implied_answer::<S>(recorded);
-        let row = AnswerRow { fingerprint, body, sequence, has_effect: true };
+        let row = AnswerRow { fingerprint, body, sequence, has_effect: true, dropped: None };
         self.state(&recorded.shop).answers.put(recorded.cause.id.clone(), row);
-    }
-
-    fn fold_engine_event(&mut self, recorded: Recorded<()>, kind: Kind, sequence: u64) {
-        match kind {
-            Kind::Positions(_) | Kind::Voided(_) => {}
-            Kind::Answered(_) if sequence < self.forgotten_later => {}
-            Kind::Answered(answered) => {
-                let answers = &mut self.state(&recorded.shop).answers;
-                answers.put(answered.command_id.clone(), (answered, sequence).into());
-            }
-            Kind::Parked(parked) => {
-                let id = recorded.id.to_string();
-                let row = ParkedRow {
-                    id: id.clone(),
-                    partition: self.partition,
-                    shop: recorded.shop.clone(),
-                    aggregate_id: parked.aggregate_id,
-                    source: parked.source,
-                    sequence: parked.sequence,
-                    subject: parked.subject,
-                    payload: parked.payload,
-                    is_in_source: parked.is_in_source,
-                    reason: parked.reason,
-                    parked_at: recorded.time,
-                    log_sequence: sequence,
-                    cause_id: parked.cause_id,
-                    correlation_id: recorded.context.correlation_id,
-                    traceparent: recorded.context.traceparent,
-                };
-                let aggregate = (row.shop.clone(), row.aggregate_id.clone());
-                self.pending.parked.push((id.clone(), aggregate));
-                self.state(&recorded.shop).parked.put(id, row);
-            }
-            Kind::Redriven(redriven) => {
-                self.state(&recorded.shop).parked.remove(&redriven.parked_id);
-                self.pending.redriven.push(redriven.parked_id);
-            }
-            Kind::AnswersForgotten(forgotten) => {
-                let days = self.pending.days.get_or_insert_with(|| self.days.clone());
-                days.retain(|(_, first)| *first >= forgotten.before);
-                self.pending.forgotten = Some(forgotten.before);
-            }
-            // A replica is read from the beginning, whatever somebody once recorded.
-            Kind::PositionReset(reset) if is_replica::<S>(&reset.source) => {}
-            Kind::PositionReset(reset) => {
-                let positions =
-                    self.pending.positions.get_or_insert_with(|| self.positions.clone());
-                positions.set(&reset.source, reset.sequence);
-            }
-        }
     }
 
     /// Notes the first event of each day.
@@ -350,7 +302,7 @@ impl<S: Service> Projection<S> {
         for (id, aggregate) in pending.parked {
             self.blocked.insert(id, aggregate);
         }
-        for id in &pending.redriven {
+        for id in &pending.unparked {
             self.blocked.remove(id);
         }
         if let Some(positions) = pending.positions {

@@ -331,6 +331,7 @@ async fn save_days(
 mod tests {
     use std::{str::FromStr, sync::Arc, time::Instant};
 
+    use protocol::proto;
     use sqlx::{AssertSqlSafe, Executor};
 
     use super::*;
@@ -360,8 +361,8 @@ mod tests {
         database.pool.execute(AssertSqlSafe(slow)).await.expect("it becomes slow");
         let answer = |number: usize| {
             let shop = Shop::parse("acme").expect("it is one");
-            let fingerprint = String::new();
-            let row = AnswerRow { fingerprint, body: Vec::new(), sequence: 1, has_effect: true };
+            let row = proto::Answered { has_effect: true, ..Default::default() };
+            let row = AnswerRow::from((row, 1));
             let row = Some(Arc::new(row) as Arc<dyn Document>);
             let row = ChangedRow { key: number.to_string(), row };
             TableChanges { table: AnswerRow::TABLE, rows: vec![(shop, row)] }

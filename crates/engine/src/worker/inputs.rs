@@ -41,13 +41,13 @@ pub(crate) struct Input<S: Service> {
     /// The message as it came, for parking.
     pub(crate) subject: String,
     pub(crate) payload: bytes::Bytes,
-    /// Present when an operator redrives it.
+    /// Present when an operator redrives or drops it.
     pub(crate) redriven: Option<Redriven>,
     /// The inputs before this one that are decided on together with it, in order.
     pub(crate) merged: Vec<Input<S>>,
 }
 
-/// A parked input that is handled again.
+/// A parked input that is handled again, or dropped.
 pub(crate) struct Redriven {
     /// The id of the parked event.
     pub(crate) parked_id: String,
@@ -71,6 +71,13 @@ pub(crate) enum Content<S: Service> {
     Unreadable(String),
     /// Came from no stream and was parked: what it was about is to be taken up again.
     Resume,
+    /// Was parked, and an operator drops it.
+    Drop {
+        /// Why, in the operator's words.
+        reason: String,
+        /// The command that it was; empty when it was none.
+        command_id: String,
+    },
 }
 
 /// The subjects of a source. A replica reads all of the other log, so that its position says how
@@ -288,7 +295,7 @@ impl<S: Service> Input<S> {
                 let weight = std::panic::AssertUnwindSafe(|| S::weight(input));
                 std::panic::catch_unwind(weight).unwrap_or(1)
             }
-            Content::Unreadable(_) | Content::Resume => 1,
+            Content::Unreadable(_) | Content::Resume | Content::Drop { .. } => 1,
         }
     }
 }

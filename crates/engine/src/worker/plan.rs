@@ -265,6 +265,7 @@ impl<'a, S: Service> Planner<'a, S> {
             Content::Unreadable(reason) if !input.merged.is_empty() => Err(reason.clone()),
             Content::Unreadable(reason) => self.park(input, reason),
             Content::Resume => self.record_redriven(input),
+            Content::Drop { reason, command_id } => self.record_dropped(input, reason, command_id),
             Content::Decide(decidable) => self.decide(input, decidable),
         }?;
         // Before anything is published: what is in the log and in no database stops the partition.
@@ -282,7 +283,7 @@ impl<'a, S: Service> Planner<'a, S> {
     fn replicate(&mut self, input: &Input<S>) {
         let failure = match &input.content {
             Content::Unreadable(reason) => reason.clone(),
-            Content::Resume => return,
+            Content::Resume | Content::Drop { .. } => return,
             Content::Decide(fact) => {
                 let may_hold_nul = input.payload.contains(&0);
                 match self.projection.replicate(&input.shop, fact, may_hold_nul) {
@@ -305,14 +306,11 @@ impl<'a, S: Service> Planner<'a, S> {
 
     fn decide(&mut self, input: &Input<S>, decidable: &S::Input) -> Result<(), String> {
         self.record_redriven(input)?;
-        if let Some(command) = &input.command {
-            let known = self.projection.state(&input.shop).answers.get(&command.id).cloned();
-            let is_settled =
-                |row: &AnswerRow| row.has_effect && self.projection.is_remembered(row.sequence);
-            if let Some(known) = known.filter(is_settled) {
-                self.reply(input, command, &known, true);
-                return Ok(());
-            }
+        if let Some(command) = &input.command
+            && let Some(known) = self.settled_answer(&input.shop, &command.id)
+        {
+            self.reply(input, command, &known, true);
+            return Ok(());
         }
         let (service, now) = (self.service, self.now);
         let state = &self.projection.state(&input.shop).service;
@@ -343,6 +341,12 @@ impl<'a, S: Service> Planner<'a, S> {
                 self.record_answered(input, command, events, answered)
             }
         }
+    }
+
+    /// What was answered to a command that is not decided anew.
+    fn settled_answer(&mut self, shop: &Shop, command_id: &str) -> Option<AnswerRow> {
+        let known = self.projection.state(shop).answers.get(&command_id.to_owned()).cloned();
+        known.filter(|row| row.has_effect && self.projection.is_remembered(row.sequence))
     }
 
     /// Records that old answers are forgotten, when events of enough days have followed.

@@ -3,7 +3,9 @@
 //! Subject `query.<service>.<partition>`; the body is `Queries`, and what is sent back are `QueryResponses`: of each
 //! question one answer, as soon as it is found, together with the others of its sender that are ready.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod sending;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_nats::{Client, Message, Subject, jetstream};
 use futures::{FutureExt, StreamExt};
@@ -18,16 +20,16 @@ use protocol::{
 use sqlx::AnyPool;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::{JoinSet, yield_now},
+    task::JoinSet,
     time::timeout,
 };
-use tokio_util::task::AbortOnDropHandle;
 
+use self::sending::send;
 use crate::{
     QueryError, Revision, Service, WireError,
     error::describe,
     jetstream::streams,
-    operate::parked::RedriveRequest,
+    operate::parked::{First, RedriveRequest},
     projection::{
         documents,
         engine_rows::{AnswerRow, ParkedRow},
@@ -101,13 +103,12 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) partition: u32,
     pub(crate) client: Client,
-    /// The connections for questions to all partitions: one is held only while the database is asked.
-    pub(crate) pool: AnyPool,
+    /// The connections for questions to all partitions: one is held only while the database is asked. Or why
+    /// the partition cannot go on.
+    pub(crate) rows: Result<AnyPool, String>,
     pub(crate) projected: Arc<Projected>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
     pub(crate) rebuilds: Arc<Rebuilds>,
-    /// Why the partition cannot go on; absent while it is not known to fail.
-    pub(crate) failing: Option<String>,
 }
 
 impl<S: Service> Answering<S> {
@@ -118,7 +119,8 @@ impl<S: Service> Answering<S> {
             crate::Error::jetstream("subscribe to questions of", S::NAME, error)
         })?;
         let (answers, unsent) = mpsc::channel(MAX_UNSENT);
-        let _sending = AbortOnDropHandle::new(tokio::spawn(send(self.client.clone(), unsent)));
+        // It ends with the last answer: those that are ready are sent also when this is dropped.
+        tokio::spawn(send(self.client.clone(), unsent));
         let this = Arc::new(self);
         let slots = Slots::new(MAX_QUERIES, MAX_QUERIES_OF_SHOP);
         let room = Arc::new(Semaphore::new(MAX_WAITING));
@@ -193,7 +195,9 @@ impl<S: Service> Answering<S> {
         let shop = Shop::parse(&query.shop).unwrap_or_else(|_| Shop::unknown());
         let is_redrive = matches!(
             &question,
-            Question::Engine(proto::EngineQuestion { question: Some(EngineQuestion::Redrive(_)) })
+            Question::Engine(proto::EngineQuestion {
+                question: Some(EngineQuestion::Redrive(_) | EngineQuestion::DropParked(_))
+            })
         );
         let finding = self.find(query.at_least, question, shop, slots);
         if is_redrive {
@@ -215,27 +219,25 @@ impl<S: Service> Answering<S> {
         {
             return Ok(Some(state.encode_to_vec()));
         }
-        self.wait_for(at_least).await?;
+        let pool = self.wait_for(at_least).await?;
         // Not before: who waits for a position takes no slot from others.
         let _slot = slots.acquire(&shop).await;
         match question {
             Question::Service(question) => {
                 let question = S::question(&question)?;
-                let found = self.service.query(&self.pool, &shop, question).await?;
+                let found = self.service.query(pool, &shop, question).await?;
                 Ok(found.map(S::encode_found))
             }
             Question::Engine(question) => {
                 let question = question.question.ok_or(WireError::Missing("question"))?;
-                self.find_of_engine(&shop, question).await
+                self.find_of_engine(pool, &shop, question).await
             }
         }
     }
 
-    /// Waits until the rows hold what the question asks for.
-    async fn wait_for(&self, position: u64) -> Result<(), Failure> {
-        if let Some(reason) = &self.failing {
-            return Err(Failure::NotReady(reason.clone()));
-        }
+    /// Waits until the rows hold what the question asks for; they are there to be asked then.
+    async fn wait_for(&self, position: u64) -> Result<&AnyPool, Failure> {
+        let pool = self.rows.as_ref().map_err(|reason| Failure::NotReady(reason.clone()))?;
         if timeout(POSITION_TIMEOUT, self.projected.wait_for(position)).await.is_err() {
             if !self.projected.has_reached_log() {
                 let reason = "the rows are being brought up to the log".to_owned();
@@ -245,7 +247,7 @@ impl<S: Service> Answering<S> {
             let (service, partition) = (S::NAME, self.partition);
             tracing::debug!(service, partition, position, "answers from an older projection");
         }
-        Ok(())
+        Ok(pool)
     }
 
     /// How a rebuild is, if the question is of one; also while the partition fails, because a rebuild
@@ -264,49 +266,57 @@ impl<S: Service> Answering<S> {
 
     async fn find_of_engine(
         &self,
+        pool: &AnyPool,
         shop: &Shop,
         question: EngineQuestion,
     ) -> Result<Option<Vec<u8>>, Failure> {
         Ok(match question {
             EngineQuestion::GetReply(proto::GetReply { command_id }) => {
-                let known = documents::get::<AnswerRow>(&self.pool, shop, &command_id).await;
+                let known = documents::get::<AnswerRow>(pool, shop, &command_id).await;
                 let known = known.map_err(QueryError::from)?;
                 known
                     .map(|row| reply::reply(S::NAME, shop, &command_id, &row, true).encode_to_vec())
             }
             EngineQuestion::GetPositions(_) => {
-                let mut db = self.pool.acquire().await.map_err(QueryError::from)?;
+                let mut db = pool.acquire().await.map_err(QueryError::from)?;
                 let positions = store::positions(&mut db, self.partition).await;
                 let positions = positions.map_err(QueryError::from)?.into_map().into_iter();
                 let positions = positions.map(|(source, at)| (source, at.into())).collect();
                 Some(proto::SourcePositions { positions }.encode_to_vec())
             }
             EngineQuestion::GetHistory(question) => {
-                let history = self.history(shop, question).await?;
+                let history = self.history(pool, shop, question).await?;
                 history.map(|history| history.encode_to_vec())
             }
             EngineQuestion::ListParked(proto::ListParked { after }) => {
-                Some(self.parked_page(after).await?.encode_to_vec())
+                Some(self.parked_page(pool, after).await?.encode_to_vec())
             }
             EngineQuestion::GetParked(proto::GetParked { id, offset }) => {
-                let row = store::parked_row(&self.pool, &id).await.map_err(QueryError::from)?;
+                let row = store::parked_row(pool, &id).await.map_err(QueryError::from)?;
                 row.map(|row| row.part(offset as usize).encode_to_vec())
             }
             EngineQuestion::StartRebuild(_) | EngineQuestion::GetRebuild(_) => {
                 Some(self.rebuilds.state().encode_to_vec())
             }
-            EngineQuestion::Redrive(redrive) => Some(self.redrive(redrive).await?.encode_to_vec()),
+            EngineQuestion::Redrive(proto::Redrive { id, edited }) => {
+                let edited = edited.filter(|bytes| !bytes.is_empty());
+                let first = edited.map_or(First::AsItCame, First::Edited);
+                Some(self.redrive(id, first).await?.encode_to_vec())
+            }
+            EngineQuestion::DropParked(proto::DropParked { id, reason }) => {
+                Some(self.redrive(id, First::Dropped(reason)).await?.encode_to_vec())
+            }
         })
     }
 
     async fn history(
         &self,
+        pool: &AnyPool,
         shop: &Shop,
         question: proto::GetHistory,
     ) -> Result<Option<proto::History>, QueryError> {
         let proto::GetHistory { aggregate_type, aggregate_id, before, limit } = question;
-        let known =
-            self.service.revision_of(&self.pool, shop, &aggregate_type, &aggregate_id).await?;
+        let known = self.service.revision_of(pool, shop, &aggregate_type, &aggregate_id).await?;
         let Some(Revision { position, .. }) = known else { return Ok(None) };
         let log = streams::log(S::NAME, self.partition);
         let aggregate = (shop.as_str(), aggregate_type.as_str(), aggregate_id.as_str());
@@ -316,18 +326,22 @@ impl<S: Service> Answering<S> {
         Ok(Some(history.map_err(|error| QueryError::Outside(error.into()))?))
     }
 
-    async fn parked_page(&self, after: u64) -> Result<proto::ParkedInputs, QueryError> {
-        let parked = store::parked_page(&self.pool, self.partition, after, PARKED_PAGE).await?;
+    async fn parked_page(
+        &self,
+        pool: &AnyPool,
+        after: u64,
+    ) -> Result<proto::ParkedInputs, QueryError> {
+        let parked = store::parked_page(pool, self.partition, after, PARKED_PAGE).await?;
         let is_last = parked.len() < PARKED_PAGE as usize;
         let next = parked.last().filter(|_| !is_last).map(|row| row.log_sequence);
         let inputs = parked.into_iter().map(ParkedRow::without_bytes).collect();
         Ok(proto::ParkedInputs { inputs, next })
     }
 
-    async fn redrive(&self, redrive: proto::Redrive) -> Result<proto::RedriveOutcome, Failure> {
+    async fn redrive(&self, id: String, first: First) -> Result<proto::RedriveOutcome, Failure> {
         let (answer, answered) = oneshot::channel();
         let stopped = || Failure::Refused("the worker is stopping".to_owned());
-        let request = RedriveRequest { redrive, answer };
+        let request = RedriveRequest { id, first, answer };
         self.redrives.send(request).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?.map_err(Failure::Refused)
     }
@@ -342,53 +356,5 @@ fn read(message: Message) -> Option<(Subject, Vec<proto::Query>)> {
             tracing::debug!(subject = %message.subject, %error, "cannot read questions");
             None
         }
-    }
-}
-
-/// Answers for one sender.
-struct Answers {
-    /// Where one of its messages is to be answered to: any of them will do.
-    reply: Subject,
-    responses: Vec<proto::QueryResponse>,
-    bytes: usize,
-}
-
-/// Sends answers, as many in a message as are ready.
-async fn send(client: Client, mut unsent: mpsc::Receiver<(Subject, proto::QueryResponse)>) {
-    while let Some(first) = unsent.recv().await {
-        // Others that are about to be found are so now.
-        yield_now().await;
-        let mut by_sender: HashMap<String, Answers> = HashMap::new();
-        let (mut count, mut next) = (0, Some(first));
-        while let Some((reply, response)) = next {
-            // The last part of the subject distinguishes the messages of the sender.
-            let sender = reply.rsplit_once('.').map_or(&*reply, |(sender, _)| sender);
-            let answers = by_sender.entry(sender.to_owned());
-            let answers = answers.or_insert_with(|| Answers { reply, responses: vec![], bytes: 0 });
-            let bytes = response.encoded_len();
-            if answers.bytes + bytes > MAX_ANSWER_BYTES {
-                publish(&client, answers).await;
-            }
-            answers.bytes += bytes;
-            answers.responses.push(response);
-            count += 1;
-            next = if count < MAX_UNSENT { unsent.try_recv().ok() } else { None };
-        }
-        for answers in by_sender.values_mut() {
-            publish(&client, answers).await;
-        }
-    }
-}
-
-/// Sends the answers that there are.
-async fn publish(client: &Client, answers: &mut Answers) {
-    let responses = std::mem::take(&mut answers.responses);
-    answers.bytes = 0;
-    if responses.is_empty() {
-        return;
-    }
-    let payload = proto::QueryResponses { responses }.encode_to_vec();
-    if let Err(error) = client.publish(answers.reply.clone(), payload.into()).await {
-        tracing::warn!(subject = %answers.reply, %error, "could not send answers");
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn reply(
         sequence: row.sequence,
         is_repeated,
         has_effect: row.has_effect,
+        dropped: row.dropped.clone(),
     }
 }
 

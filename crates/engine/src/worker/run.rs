@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_nats::{Client as Nats, jetstream::Context};
-use tokio::task::JoinSet;
+use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -184,16 +184,22 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the database cannot be opened.
+    /// When the database cannot be opened, unless it is damaged: then the partitions fail, each by itself,
+    /// until somebody has put it right.
     pub async fn run<S: Service>(
         &self,
         definition: Definition<S>,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
-        let Some(database) = shutdown.run_until_cancelled(self.open_database::<S>()).await else {
+        let Some(opened) = shutdown.run_until_cancelled(self.open_database::<S>()).await else {
             return Ok(());
         };
-        let database = database?;
+        let database = match opened {
+            Ok(database) => OnceCell::new_with(Some(database)),
+            Err(error) if error.is_damaged_database() => OnceCell::new(),
+            Err(error) => return Err(error),
+        };
+        let database = Arc::new(database);
         let mut participation = self.membership()?.participate(Some(S::NAME)).await;
         // Each is a task of its own, so that they use all cores. They end with this set.
         let mut running = JoinSet::new();
@@ -217,7 +223,7 @@ impl Engine {
         let was_stopped = tokio::select! {
             was_stopped = ended => was_stopped,
             () = withdrawing => false,
-            () = database.checkpoint_now_and_then() => false,
+            () = Database::checkpoint_now_and_then(&database) => false,
         };
         running.shutdown().await;
         self.statuses.remove(S::NAME);
@@ -255,7 +261,7 @@ impl Engine {
         definition: Definition<S>,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
-        let database = self.open_database::<S>().await?;
+        let database = Arc::new(OnceCell::new_with(Some(self.open_database::<S>().await?)));
         Supervisor::new(self, &definition, &database, 0).run_unclaimed(&shutdown).await
     }
 }

@@ -1,27 +1,29 @@
 //! One partition of a service in this process: claimed, kept going when it fails, rebuilt.
 
+mod measure;
+
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use metrics::Gauge;
+use sqlx::AnyPool;
 use tokio::{
-    sync::mpsc,
+    sync::{OnceCell, mpsc},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::measure::measure;
 use crate::{
     Definition, Engine, Error, PartitionState, Service,
     jetstream::{log::watch_end, membership::ClaimLost, retry::jittered, streams},
     metrics::PartitionMetrics,
     operate::{parked::RedriveRequest, rebuild::Scratch},
-    projection::{database::Database, fold::panic_text, in_time::in_time},
+    projection::{database::Database, fold::panic_text},
     worker::{
         partition::{Setup, Worker},
         projected::Projected,
         query::Answering,
         rebuilds::Rebuilds,
-        status::Statuses,
     },
 };
 
@@ -37,8 +39,6 @@ const RUNS_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 /// Redrives that wait for the worker.
 const MAX_REDRIVES: usize = 16;
-/// How often what a projection holds is counted.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Why a rebuild that was asked for does not take place.
 const HANDED_OVER: &str = "the partition was handed over to another process; rebuild it again";
 
@@ -46,7 +46,8 @@ const HANDED_OVER: &str = "the partition was handed over to another process; reb
 pub(crate) struct Supervisor<S: Service> {
     engine: Engine,
     definition: Definition<S>,
-    database: Database,
+    /// The service's, of all partitions: empty while it could not be opened.
+    database: Arc<OnceCell<Database>>,
     partition: u32,
     metrics: Arc<PartitionMetrics>,
     projected: Arc<Projected>,
@@ -65,7 +66,7 @@ impl<S: Service> Supervisor<S> {
     pub(crate) fn new(
         engine: &Engine,
         definition: &Definition<S>,
-        database: &Database,
+        database: &Arc<OnceCell<Database>>,
         partition: u32,
     ) -> Self {
         let (redrive, redrives) = mpsc::channel(MAX_REDRIVES);
@@ -127,7 +128,7 @@ impl<S: Service> Supervisor<S> {
         if error.is_expected() {
             return sleep(pause).await;
         }
-        let answering = self.answering(Some(self.describe(error)));
+        let answering = self.answering(Err(self.describe(error)));
         tokio::select! {
             () = sleep(pause) => {}
             () = self.rebuilds.requested() => {}
@@ -191,9 +192,13 @@ impl<S: Service> Supervisor<S> {
             claim.await
         };
         let Some(claim) = shutdown.run_until_cancelled(claiming).await else { return Ok(()) };
+        let Some(database) = shutdown.run_until_cancelled(self.database()).await else {
+            claim.release().await;
+            return Ok(());
+        };
+        let (database, service) = (database?, self.definition.service.clone());
         let stop = shutdown.child_token();
-        let (service, database) = (self.definition.service.clone(), self.database.clone());
-        let mut worker = Box::pin(self.run_worker(&stop));
+        let mut worker = Box::pin(self.run_worker(&database, &stop));
         let outcome = tokio::select! {
             outcome = &mut worker => outcome,
             outcome = measure(&*service, &database, partition, engine.statuses()) => outcome,
@@ -215,19 +220,29 @@ impl<S: Service> Supervisor<S> {
         outcome
     }
 
+    /// The service's database; it is opened now where it could not be before.
+    async fn database(&self) -> Result<Database, Error> {
+        let open = || self.engine.open_database::<S>();
+        Ok(self.database.get_or_try_init(open).await?.clone())
+    }
+
     /// Runs the partition without a claim, and rebuilds it when an operator asks. Two at once waste
     /// work and harm nothing.
-    async fn run_worker(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+    async fn run_worker(
+        &mut self,
+        database: &Database,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
         let stream = streams::log(S::NAME, self.partition);
-        let setup = self.setup();
-        let answering = self.answering(None);
+        let setup = self.setup(database);
+        let answering = self.answering(Ok(database.questions.clone()));
         let mut answering = pin!(answering.run());
         loop {
             self.set_unless_retrying(PartitionState::Recovering);
             let recovering = shutdown.run_until_cancelled(async {
                 // Before it recovers, which may fail because of what a rebuild mends.
                 if self.rebuilds.is_requested() {
-                    self.rebuild_first().await?;
+                    self.rebuild_first(database).await?;
                 }
                 Worker::recover(&setup).await
             });
@@ -280,7 +295,7 @@ impl<S: Service> Supervisor<S> {
             match built {
                 // Who asks meanwhile is answered from the old rows.
                 Some(Ok(scratch)) => tokio::select! {
-                    taken_over = self.take_over(scratch) => taken_over?,
+                    taken_over = self.take_over(database, scratch) => taken_over?,
                     outcome = &mut answering => return outcome,
                 },
                 Some(Err(error)) => self.end_rebuild(&Err(error)),
@@ -290,18 +305,18 @@ impl<S: Service> Supervisor<S> {
     }
 
     /// Rebuilds a partition that does not run. The rows may be of a log that was longer.
-    async fn rebuild_first(&self) -> Result<(), Error> {
+    async fn rebuild_first(&self, database: &Database) -> Result<(), Error> {
         self.set(PartitionState::Recovering);
         self.rebuilds.begin();
         let scratch = self.engine.build_beside::<S>(self.partition).await?;
-        self.take_over(scratch).await?;
+        self.take_over(database, scratch).await?;
         self.projected.restart();
         Ok(())
     }
 
     /// Ends a rebuild: its rows take the place of those that there are.
-    async fn take_over(&self, scratch: Scratch<S>) -> Result<(), Error> {
-        self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
+    async fn take_over(&self, database: &Database, scratch: Scratch<S>) -> Result<(), Error> {
+        self.engine.swap_in::<S>(database, scratch, self.partition).await?;
         self.end_rebuild(&Ok(()));
         Ok(())
     }
@@ -314,7 +329,7 @@ impl<S: Service> Supervisor<S> {
         self.rebuilds.end(rebuilt.as_ref().copied().map_err(|error| self.describe(error)));
     }
 
-    fn setup(&self) -> Setup<S> {
+    fn setup(&self, database: &Database) -> Setup<S> {
         let config = self.engine.config();
         Setup {
             service: self.definition.service.clone(),
@@ -324,7 +339,7 @@ impl<S: Service> Supervisor<S> {
             context: self.engine.context().clone(),
             monitor: self.engine.monitor().clone(),
             is_replicated: config.replicas > 1,
-            database: self.database.clone(),
+            database: database.clone(),
             faults: config.faults.clone(),
             clock: config.clock.clone(),
             projected: self.projected.clone(),
@@ -333,23 +348,23 @@ impl<S: Service> Supervisor<S> {
     }
 
     /// What answers questions; while the partition fails, with the reason.
-    fn answering(&self, failing: Option<String>) -> Answering<S> {
+    fn answering(&self, rows: Result<AnyPool, String>) -> Answering<S> {
         Answering {
             service: self.definition.service.clone(),
             partition: self.partition,
             client: self.engine.nats().clone(),
-            pool: self.database.questions.clone(),
+            rows,
             projected: self.projected.clone(),
             redrives: self.redrive.clone(),
             rebuilds: self.rebuilds.clone(),
-            failing,
         }
     }
 
     /// Runs the partition without a claim, until a failure that is not expected.
     pub(crate) async fn run_unclaimed(mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let database = self.database().await?;
         loop {
-            match Box::pin(self.run_worker(shutdown)).await {
+            match Box::pin(self.run_worker(&database, shutdown)).await {
                 Err(error) if error.is_expected() => sleep(RESTART_PAUSE).await,
                 outcome => return outcome,
             }
@@ -361,45 +376,6 @@ impl<S: Service> Supervisor<S> {
 /// partition has not run, however long it took: a database that is silent fails each only after a while.
 fn failures_after(before: u32, held_for: Option<Duration>) -> u32 {
     if held_for.is_some_and(|held_for| held_for > STABLE_AFTER) { 1 } else { before + 1 }
-}
-
-/// Gauges of a service, which go to 0 when the process gives the partition up.
-#[derive(Default)]
-struct Measured(Vec<Gauge>);
-
-impl Drop for Measured {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|gauge| gauge.set(0.0));
-    }
-}
-
-/// Counts what the projection of a partition holds, again and again.
-async fn measure<S: Service>(
-    service: &S,
-    database: &Database,
-    partition: u32,
-    statuses: &Statuses,
-) -> Result<(), Error> {
-    let mut measured = Measured::default();
-    loop {
-        let counting = in_time(service.count(&database.pool, partition));
-        match AssertUnwindSafe(counting).catch_unwind().await {
-            Ok(Ok(counts)) => {
-                for (gauge, count) in &counts {
-                    gauge.set(*count as f64);
-                }
-                measured.0 = counts.into_iter().map(|(gauge, _)| gauge).collect();
-            }
-            Ok(Err(error)) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
-            // What is only looked at stops nothing.
-            Err(panic) => {
-                let reason = panic_text(&*panic);
-                tracing::error!(service = S::NAME, partition, reason, "cannot count");
-            }
-        }
-        statuses.set_problems(S::NAME, partition, service.problems(partition));
-        sleep(MEASURE_INTERVAL).await;
-    }
 }
 
 #[cfg(test)]

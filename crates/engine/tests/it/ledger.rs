@@ -25,7 +25,7 @@ use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore, task::block_in_place};
 
 use self::note::Note;
 use crate::contract::{self, ACCOUNT, AccountAnswer, FoundAccount, GetAccount, INTAKE, TARIFF};
@@ -50,6 +50,8 @@ pub(crate) const POOL: &str = "pool";
 pub(crate) const SLOW: &str = "slow";
 /// A question about this account keeps its connection to the database for a while.
 pub(crate) const SLOW_TO_READ: &str = "slow-to-read";
+/// What concerns this account is decided on while it holds a permit.
+pub(crate) const SLOW_TO_DECIDE: &str = "slow-to-decide";
 /// How long a promise holds.
 const PROMISE_HOLDS: Duration = Duration::from_millis(300);
 
@@ -70,6 +72,8 @@ pub(crate) struct Ledger {
     /// A question about [`SLOW`] is answered while it holds a permit, and one about [`SLOW_TO_READ`] waits
     /// for it with a connection to the database.
     pub(crate) questions: Arc<Semaphore>,
+    /// What concerns [`SLOW_TO_DECIDE`] is decided on while it holds a permit.
+    pub(crate) deciding: Arc<Semaphore>,
     /// How many questions have come to where they need a permit.
     pub(crate) answering: Arc<AtomicU64>,
 }
@@ -84,6 +88,7 @@ impl Default for Ledger {
             counted: Arc::default(),
             provider: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             questions: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            deciding: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             answering: Arc::default(),
         }
     }
@@ -357,6 +362,10 @@ impl Rules for Ledger {
         self.decided.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
         panic_where(input.account(), "decide");
+        let _permit = (input.account() == SLOW_TO_DECIDE).then(|| {
+            block_in_place(|| Handle::current().block_on(self.deciding.acquire()))
+                .expect("nobody closes it")
+        });
         decide(state, input, now, broken)
     }
 

@@ -1,6 +1,6 @@
 //! The projection is what the log says, and one that is not is found.
 
-use engine::{Engine, Error, PartitionState, Remedy};
+use engine::{Engine, Error, PartitionState, Remedy, Verified};
 use sqlx::{AnyConnection, Executor, Row};
 use testkit::{Db, eventually};
 
@@ -198,6 +198,8 @@ async fn verify_leaves_rows_of_another_format_as_they_are(db: Db) {
 
 async fn verify_makes_no_database_that_is_missing(db: Db) {
     let rig = Rig::start(db).await;
+    let verified = rig.engine().await.verify::<Ledger>().await;
+    assert_eq!(verified.expect("it has never run"), Verified::default());
     fill(&rig).await;
     let Some(other) = empty_database(&rig.db).await else { return };
     let missing = match other.location() {

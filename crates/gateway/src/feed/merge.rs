@@ -134,6 +134,16 @@ impl Merge {
         self.logs[log].add(events, to);
     }
 
+    /// The bytes of what was read and is not given out.
+    pub(crate) fn bytes(&self) -> usize {
+        let events = self.logs.iter().flat_map(|log| &log.events);
+        let bytes = events.map(|event| match &event.content {
+            Content::Event(_, bytes) => bytes.len(),
+            Content::Unreadable | Content::Newer => 0,
+        });
+        bytes.sum()
+    }
+
     /// Whether more must be read before the next event is known.
     pub(crate) fn needs_more(&self) -> bool {
         self.logs.iter().any(|log| log.events.is_empty() && !log.is_complete())

@@ -192,6 +192,11 @@ impl FeedReader {
         self.merge.logs.iter().map(|log| (log.service, log.position())).collect()
     }
 
+    /// The bytes of the events that were read and not given out.
+    pub(crate) fn bytes_ahead(&self) -> usize {
+        self.merge.bytes()
+    }
+
     /// An empty page, which begins where the reader is.
     pub(crate) fn page(&self) -> Page {
         let covered = |log: &Log| {
@@ -383,7 +388,7 @@ pub(super) async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges,
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use engine::Engine;
     use testkit::{Db, TestServer, engine_config};
 
@@ -391,7 +396,7 @@ mod tests {
 
     /// A reader of the logs of orders and stock that has read the first two of three orders. There are no
     /// logs: it cannot read on.
-    async fn reader(server: &TestServer) -> FeedReader {
+    pub(in super::super) async fn reader(server: &TestServer) -> FeedReader {
         let config = engine_config(server, &Db::sqlite(), 1, &["order"]);
         let engine = Engine::connect_only(config).await.expect("it connects");
         let logs = vec![Log::new("inventory", 0), Log::new("order", 0)];
@@ -416,7 +421,7 @@ mod tests {
             time: (0, 0),
             cause: None,
         };
-        LogEvent { position, content: Content::Event(facts, Bytes::new()) }
+        LogEvent { position, content: Content::Event(facts, Bytes::from_static(b"an event")) }
     }
 
     fn positions(page: &Page) -> Vec<u64> {

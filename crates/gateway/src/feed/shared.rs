@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
+    kept::KeptReaders,
     reader::{FeedReader, Page},
     tail::Tails,
 };
@@ -21,11 +22,16 @@ pub(crate) struct Feeds {
     /// The pages that may be read at once.
     reading: Semaphore,
     pub(super) tails: Tails,
+    pub(super) kept: KeptReaders,
 }
 
 impl Default for Feeds {
     fn default() -> Self {
-        Self { reading: Semaphore::new(MAX_READING), tails: Tails::default() }
+        Self {
+            reading: Semaphore::new(MAX_READING),
+            tails: Tails::default(),
+            kept: KeptReaders::default(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of the lists of the inventory.
 
 use engine::{Row as _, StoreError, documents};
-use events::id::{Connector, Location, Sku};
+use events::id::{Connector, Location, OrderId, Sku};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -126,6 +126,30 @@ pub(crate) async fn movements(
     let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(sku.as_str()).bind(location);
     let rows = query.bind(before).bind(limit - 1).bind(limit).fetch_all(db).await?;
     rows.iter().map(documents::read::<AppliedDocument>).collect()
+}
+
+/// At most `limit` goods issues before a position of the log, the newest first, of an order or of all: each with
+/// its name.
+pub(crate) async fn goods_issues(
+    db: &AnyPool,
+    shop: &Shop,
+    order_id: Option<&OrderId>,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(String, AppliedDocument)>, StoreError> {
+    const OF_ALL: &str = "select key, document from document
+         where shop = $1 and order_id is not null and stock_position < $2
+         order by stock_position desc limit $3";
+    const OF_ORDER: &str = "select key, document from document
+         where shop = $1 and order_id = $4 and stock_position < $2
+         order by stock_position desc limit $3";
+    let statement = if order_id.is_some() { OF_ORDER } else { OF_ALL };
+    let query = sqlx::query(statement).bind(shop.as_str()).bind(before).bind(limit);
+    let query = match order_id {
+        Some(order_id) => query.bind(order_id.to_string()),
+        None => query,
+    };
+    query.fetch_all(db).await?.iter().map(documents::read::<AppliedDocument>).collect()
 }
 
 fn read_levels(rows: &[AnyRow], locations: &Locations) -> Result<Vec<Level>, StoreError> {

@@ -2,7 +2,7 @@
 
 use engine::WireError;
 use events::{
-    id::{Connector, Location, Sku},
+    id::{Connector, Location, OrderId, Sku},
     proto::inventory::{self, inventory_question::Question as Asked, movement::Change},
     questions::page,
 };
@@ -28,6 +28,10 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             let location =
                 (!location.is_empty()).then(|| Location::parse(&location)).transpose()?;
             Question::Movements { sku: Sku::parse(&sku)?, location, before, limit }
+        }
+        Asked::ListGoodsIssues(inventory::ListGoodsIssues { order_id, before, limit }) => {
+            let order_id = (!order_id.is_empty()).then(|| OrderId::parse(&order_id)).transpose()?;
+            Question::GoodsIssues { order_id, before, limit }
         }
         Asked::ListRejections(list) => Question::Rejections {
             filter: RejectionFilter {
@@ -107,6 +111,7 @@ fn movement((key, row): (DocumentKey, AppliedDocument)) -> inventory::Movement {
     };
     inventory::Movement {
         version: row.revision.version,
+        sku: row.stock.sku.into(),
         location: row.stock.location.into(),
         position: row.revision.position,
         document: Some(inventory::Document {

@@ -1,14 +1,17 @@
 //! A partition that cannot go on: where it is named, what goes on beside it, and what resolves it.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
+use engine::Location;
 use protocol::{id::Shop, subject};
 use serde_json::{Value, json};
 use testkit::eventually;
 
 use crate::{
     operator::check,
-    rig::{Installation, SETTLE_TIMEOUT, SHOP, await_ready, free_address, get, readiness},
+    rig::{
+        Installation, KEY, SETTLE_TIMEOUT, SHOP, await_ready, free_address, get, http, readiness,
+    },
 };
 
 /// The services but for `order`, and the gateway.
@@ -90,8 +93,9 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let mut others = (0..).map(|number| format!("shop-{number}"));
     let other = others.find(|name| partition_of(name) != partition).expect("there is one");
     let installation = Installation::new().await;
-    let serve = ["serve", "--partitions", "2", "--answer-timeout", "500ms"];
-    let serving = installation.serve(&serve).await;
+    let metrics = free_address();
+    let serve = ["serve", "--partitions", "2", "--answer-timeout", "500ms", "--metrics-listen"];
+    let serving = installation.serve(&[&serve[..], &[&metrics.to_string()]].concat()).await;
     for shop in [SHOP, &other] {
         installation.stock_in(shop, "MUG", 5).await;
         settle(&installation, shop, "before").await;
@@ -100,7 +104,7 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let sequence = publish_garbage(&installation, partition).await;
     let status = await_unreadable(installation.listen, partition, sequence).await;
     assert_eq!(status, 200, "the other partition of the service goes on");
-    assert!(is_measured_as_failing(installation.listen, partition).await);
+    assert!(is_measured_as_failing(metrics, partition).await);
     settle(&installation, &other, "meanwhile").await;
     let product =
         json!({"sku": "CUP", "title": "A cup", "price": {"minor": 200, "currency": "GBP"}});
@@ -195,4 +199,36 @@ async fn a_position_beyond_the_end_is_named_until_it_is_reset() {
     serving.stop().await;
     let verified = installation.run(&["verify"]).await;
     assert_eq!(verified.out.matches(": equal").count(), services.len(), "{verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_database_stops_its_service_alone_until_it_is_moved_away() {
+    let installation = Installation::new().await;
+    let Location::Folder(folder) = installation.db.location() else { panic!("it is a folder") };
+    let file = folder.join("order.db");
+    fs::create_dir_all(&folder).expect("it can be made");
+    fs::write(&file, "no database ".repeat(1_000)).expect("it can be written");
+    let metrics = free_address();
+    let serving = installation.start(&["serve", "--metrics-listen", &metrics.to_string()]);
+    eventually("the service is named, with what to do", async || {
+        let Some((status, document)) = readiness(installation.listen).await else { return false };
+        let failing = failing(&document);
+        let [(service, 0, error)] = failing.as_slice() else { return false };
+        (status, service.as_str()) == (503, "order")
+            && error.contains("file is not a database; move that file, and those beside it")
+    })
+    .await;
+    assert!(is_measured_as_failing(metrics, 0).await);
+    installation.stock("MUG", 5).await;
+    let api = installation.api();
+    let kept = api.place(&order(), "kept", None).await.expect("it is answered");
+    assert_eq!(kept.status.as_u16(), 202, "{}", kept.body);
+    let orders = format!("http://{}/v1/shops/{SHOP}/orders", installation.listen);
+    let read = http().get(orders).bearer_auth(KEY).send().await.expect("it is answered");
+    assert_eq!(read.status().as_u16(), 503);
+
+    fs::rename(&file, folder.join("order.db.damaged")).expect("it can be moved");
+    settle(&installation, SHOP, "kept").await;
+    await_ready(installation.listen).await;
+    serving.stop().await;
 }

@@ -4,7 +4,7 @@ use events::json;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::rig::{CommandOutput, Installation, SETTLE_TIMEOUT, SHOP};
+use crate::rig::{CommandOutput, Installation, KEY, SETTLE_TIMEOUT, SHOP, http};
 
 #[track_caller]
 pub(crate) fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
@@ -162,6 +162,44 @@ async fn a_parked_input_is_listed_shown_mended_and_redriven() {
     check(&installation.run(&["parked", "show", &id]).await, 1, &[], &["nothing is parked under"]);
     let found = installation.api().order_by_reference("R-17").await.expect("it is answered");
     assert_eq!(found.expect("it is there").lines[0].quantity.get(), 2);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_input_is_dropped_and_who_sent_it_sees_why() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.create_shop().await;
+    let (subject, bytes) = wrong_order();
+    installation.server.write(&subject, "01a1f992-9272-720c-82e9-ef07a878d950", bytes).await;
+    let mut listed = installation.run(&["parked", "list", "order"]).await;
+    eventually("it is parked", async || {
+        listed = installation.run(&["parked", "list", "order"]).await;
+        listed.out.contains("1 parked")
+    })
+    .await;
+    let id = listed.out.split(' ').next().expect("it has an id").to_owned();
+    let drop = async |reason: &[&str]| {
+        installation.run(&[&["parked", "drop", &id][..], reason].concat()).await
+    };
+    check(&drop(&[]).await, 2, &[], &["--reason <REASON>"]);
+    let refused = drop(&["--reason", "card 4111 1111 1111 1111"]).await;
+    check(&refused, 1, &[], &["--reason must not hold the number of a payment card"]);
+    let refused = drop(&["--reason", ""]).await;
+    check(&refused, 1, &[], &["order: the reason must have 1 to 1000 characters"]);
+
+    let dropped = drop(&["--reason", "sent by mistake"]).await;
+    check(&dropped, 0, &[&format!("dropped {id}; 0 handled behind it, 0 still parked")], &[]);
+    check(&installation.run(&["parked", "list", "order"]).await, 0, &["0 parked"], &[]);
+    check(&drop(&["--reason", "again"]).await, 1, &[], &["nothing is parked under"]);
+    let command = format!(
+        "http://{}/v1/shops/{SHOP}/commands/01a1f992-9272-720c-82e9-ef07a878d94f",
+        installation.listen
+    );
+    let shown = http().get(command).bearer_auth(KEY).send().await.expect("it is answered");
+    let shown: Value = shown.json().await.expect("it is JSON");
+    assert_eq!([&shown["status"], &shown["reason"]], ["dropped", "sent by mistake"], "{shown}");
+    check(&installation.run(&["verify", "order"]).await, 0, &[": equal"], &[]);
     serving.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use async_nats::jetstream::stream::StorageType;
 use events::proto::Event;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -14,8 +15,11 @@ use tokio::{
 };
 use url::Url;
 
-use crate::rig::{
-    Installation, SETTLE_TIMEOUT, Serving, await_ready, bare, free_address, readiness,
+use crate::{
+    operator::check,
+    rig::{
+        Installation, SETTLE_TIMEOUT, Serving, await_ready, bare, free_address, output, readiness,
+    },
 };
 
 /// The services but for `order`, and the gateway. The payment provider takes its time, so that a process
@@ -155,6 +159,79 @@ async fn a_gateway_without_streams_waits_and_says_what_creates_them() {
     })
     .await;
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_are_written_to_a_stream_in_memory() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    let context = installation.server.jetstream().await;
+    let mut leases = context.get_stream("LEASES").await.expect("it is there");
+    let found = leases.cached_info();
+    let (storage, before) = (found.config.storage, found.state.last_sequence);
+    assert_eq!(storage, StorageType::Memory);
+    eventually("the process renews its membership there", async || {
+        let found = leases.info().await.expect("it is described");
+        found.state.last_sequence > before + 2
+    })
+    .await;
+    for stream in ["INBOX-0", "ORDER-0"] {
+        let stream = context.get_stream(stream).await.expect("it is there");
+        assert_eq!(stream.cached_info().config.storage, StorageType::File, "{stream:?}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_before_nats_waits_for_it_and_says_so() {
+    let mut installation = Installation::new().await;
+    installation.server.kill().await;
+    let address = free_address();
+    let listen = address.to_string();
+    let command = ["serve", "order", "--start-timeout", "60s", "--metrics-listen", &listen];
+    let log = installation.folder.path().join("log");
+    let process = start_logged(installation.command(&command), &log);
+    let waits = format!("cannot connect to NATS at {}", installation.server.url());
+    eventually("the process says what it waits for", async || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.contains("waits for NATS, for ") && log.contains(&waits)
+    })
+    .await;
+    let (status, document) = readiness(address).await.expect("it answers");
+    assert_eq!(status, 503, "{document}");
+    assert_eq!(document["broker_error"], "the process is not connected to NATS yet", "{document}");
+    installation.server.start_again().await;
+    await_ready(address).await;
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_has_waited_for_a_server_in_vain_ends_and_says_for_which() {
+    let server = TestServer::start().await;
+    let nobody = free_address().to_string();
+    let serve = async |nats: &str, database: &str| {
+        let serve = ["serve", "order", "--start-timeout", "1s", "--nats-url", nats];
+        let mut command = bare(&serve);
+        command.env("TRADEWIND_DATABASE", database);
+        output(command).await
+    };
+    let folder = TempDir::new().expect("a temporary folder");
+    let sqlite = folder.path().display().to_string();
+    let ended = serve(&format!("nats://{nobody}"), &sqlite).await;
+    let error =
+        format!("error: cannot connect to NATS at nats://{nobody}; is nats-server running there?");
+    check(&ended, 1, &[], &["waits for NATS, for 1 more seconds at most", &error]);
+
+    let postgres = format!("postgres://me:secret@{nobody}/none");
+    let ended = serve(&server.url(), &postgres).await;
+    let error = format!("cannot open the database of order at postgres://…@{nobody}/none");
+    check(
+        &ended,
+        1,
+        &[],
+        &["waits for the database, for 1 more seconds at most", "error: ", &error],
+    );
+    assert!(!ended.err.contains("secret"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

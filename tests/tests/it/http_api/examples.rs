@@ -381,6 +381,7 @@ async fn look_back(api: &mut Recorder, order: &str) {
         &format!("{shop}/inventory/MUG"),
         &format!("{shop}/inventory/MUG/history"),
         &format!("{shop}/inventory/MUG/movements"),
+        &format!("{shop}/fulfilments"),
         &format!("{shop}/locations"),
         &format!("{shop}/locations/berlin"),
         &format!("{shop}/locations/berlin/history"),

@@ -288,10 +288,63 @@ fn is_final(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use async_nats::jetstream::stream::Config;
-    use testkit::{ConfiguredServer, eventually};
+    use testkit::{ConfiguredServer, TestServer, eventually};
 
     use super::*;
+
+    /// What is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        /// The lines with that message.
+        fn lines(&self, message: &str) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().expect("nobody panics with it").clone());
+            let text = text.expect("it is a text");
+            text.lines().filter(|line| line.contains(message)).map(str::to_owned).collect()
+        }
+    }
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics with it").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_interrupts_a_reader_is_logged_with_its_cause() {
+        let server = TestServer::start().await;
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let context = server.jetstream().await;
+        let mut cursor = Cursor::new(context, Selection::new("S", Vec::new()), 7, 0, "reader");
+        let logged = async || !log.lines("reads anew").is_empty();
+        tokio::select! {
+            read = cursor.next() => panic!("there is no such stream: {read:?}"),
+            () = eventually("it is logged", logged) => {}
+        }
+        let line = log.lines("reads anew").remove(0);
+        for expected in [
+            "WARN",
+            "service=\"reader\" stream=\"S\" position=7 interruptions=1 cause=\"cannot ",
+            "stream not found",
+        ] {
+            assert!(line.contains(expected), "{expected}: {line}");
+        }
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reader_goes_to_another_server_than_the_one_that_brought_nothing() {

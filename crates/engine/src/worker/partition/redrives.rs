@@ -1,4 +1,4 @@
-//! Operators' requests to handle again what is parked, one after the other.
+//! Operators' requests to handle again what is parked, or to drop it, one after the other.
 //!
 //! What is parked for an aggregate may be more than fits into memory, so it is read and handled in pages, in
 //! turn with the batches of other inputs.
@@ -9,7 +9,7 @@ use sqlx::AnyPool;
 use super::{Setup, Worker};
 use crate::{
     Error, Service,
-    operate::parked::{self, RedriveRequest},
+    operate::parked::{self, First, RedriveRequest},
     projection::{in_time::in_time, store},
     worker::batch::Batch,
 };
@@ -22,8 +22,10 @@ pub(super) struct Redriving {
     request: RedriveRequest,
     /// What is redriven; absent until it is known that it may be.
     aggregate: Option<(Shop, String)>,
-    /// The bytes for the first input; empty when it stays as it came, and from the second one on.
-    edited: Vec<u8>,
+    /// What becomes of the next input; from the second one on, each is handled as it came.
+    first: First,
+    /// The id of the first, where it is dropped: it is none of those that are handled.
+    dropped: Option<String>,
     /// The last sequence in the log of the inputs that were read.
     after: u64,
     /// Those inputs.
@@ -37,13 +39,16 @@ pub(super) struct Redriving {
 impl<S: Service> Worker<'_, S> {
     /// Lets what is parked for an aggregate be handled again, in order, when the rows hold what was
     /// planned up to now: those of inputs that an earlier request has had handled are gone then.
-    pub(super) fn begin_redriving(&mut self, request: RedriveRequest) {
+    pub(super) fn begin_redriving(&mut self, mut request: RedriveRequest) {
         self.setup.projected.want(self.projection.last());
-        let edited = request.redrive.edited.clone().unwrap_or_default();
+        let first = std::mem::take(&mut request.first);
+        let is_dropped = matches!(first, First::Dropped(_));
+        let dropped = is_dropped.then(|| request.id.clone());
         self.redriving = Some(Redriving {
             request,
             aggregate: None,
-            edited,
+            first,
+            dropped,
             after: 0,
             ids: Vec::new(),
             awaits: self.planned,
@@ -62,7 +67,7 @@ impl<S: Service> Worker<'_, S> {
         let (pool, partition) = (&self.setup.database.pool, self.setup.partition);
         let aggregate = match redriving.aggregate.take() {
             Some(aggregate) => aggregate,
-            None => match redrivable::<S>(pool, partition, &redriving.request.redrive.id).await? {
+            None => match redrivable::<S>(pool, partition, &redriving.request.id).await? {
                 Ok(aggregate) => aggregate,
                 Err(problem) => {
                     redriving.request.answer(Err(problem));
@@ -73,6 +78,7 @@ impl<S: Service> Worker<'_, S> {
         if redriving.is_done {
             let of = (&aggregate.0, &*aggregate.1);
             let left = in_time(store::parked_ids(pool, partition, of)).await?;
+            redriving.ids.retain(|id| redriving.dropped.as_ref() != Some(id));
             redriving.request.answer(Ok(parked::outcome(redriving.ids, left)));
             return Ok(());
         }
@@ -100,9 +106,9 @@ impl<S: Service> Worker<'_, S> {
         let is_all = page.is_empty() && redriving.awaits == self.planned;
         let (mut batch, begun) = (Batch::empty(), redriving.ids.len());
         for row in page {
-            let (id, edited) = (row.id.clone(), std::mem::take(&mut redriving.edited));
+            let (id, first) = (row.id.clone(), std::mem::take(&mut redriving.first));
             redriving.after = row.log_sequence;
-            match parked::input::<S>(context, row, edited).await {
+            match parked::input::<S>(context, row, first).await {
                 Ok(input) => {
                     redriving.ids.push(id);
                     batch.push(input);
@@ -144,7 +150,7 @@ async fn redrivable<S: Service>(
     let first = in_time(store::parked_of(pool, partition, of, 0, 1)).await?;
     if let Some(first) = first.first().filter(|first| first.id != named.id) {
         return Ok(Err(format!(
-            "{} waits behind {}: redrive that one, and the others of {} follow in order",
+            "{} waits behind {}: redrive or drop that one, and the others of {} follow in order",
             named.id, first.id, named.aggregate_id
         )));
     }

@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use protocol::{
-    actor::ActorKind,
+    actor::{ActorKind, COMMAND_LINE},
     proto::{self, engine_event::Kind},
     subject,
 };
@@ -16,7 +16,7 @@ use crate::{
     },
     service::envelope::{self, Contents, new_event_id},
     worker::{
-        inputs::{Command, INTERNAL, Input},
+        inputs::{Command, INTERNAL, Input, Redriven},
         plan::Planner,
         reply,
     },
@@ -244,6 +244,27 @@ impl<S: Service> Planner<'_, S> {
         self.record_engine(input, kind, format!("redriven:{}", redriven.parked_id))
     }
 
+    /// Records that an operator drops a parked input. The sender of a command is told, unless one of the same
+    /// id was handled.
+    pub(super) fn record_dropped(
+        &mut self,
+        input: &Input<S>,
+        reason: &str,
+        command_id: &str,
+    ) -> Result<(), String> {
+        let Some(Redriven { parked_id, .. }) = &input.redriven else { return Ok(()) };
+        let is_handled =
+            !command_id.is_empty() && self.settled_answer(&input.shop, command_id).is_some();
+        let kind = Kind::Dropped(proto::Dropped {
+            parked_id: parked_id.clone(),
+            reason: reason.to_owned(),
+            command_id: if is_handled { String::new() } else { command_id.to_owned() },
+        });
+        let mut recorded = self.recorded(input, 1, ());
+        recorded.actor = Some(ActorKind::Operator.actor(COMMAND_LINE));
+        self.fold_engine(&recorded, kind, format!("dropped:{parked_id}"))
+    }
+
     /// Puts an event of the engine into the log that no input asked for.
     pub(super) fn record_unasked(&mut self, kind: Kind, what: &str) {
         let input = Input::unasked();
@@ -277,5 +298,10 @@ impl Cause {
     /// What an operator caused by redriving.
     pub(crate) fn redrive(parked_id: &str) -> Self {
         Self { id: parked_id.to_owned(), kind: "operator.redrive".to_owned() }
+    }
+
+    /// What an operator caused by dropping.
+    pub(crate) fn drop(parked_id: &str) -> Self {
+        Self { id: parked_id.to_owned(), kind: "operator.drop".to_owned() }
     }
 }
