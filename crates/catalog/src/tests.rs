@@ -539,7 +539,7 @@ fn a_product_that_is_put_by_itself_as_it_is_counts_as_of_then() {
     let (product, before) = (mug("A", 300, true), mug("A", 300, true));
     let fact = Fact::Updated { before };
     let event = Event::Product(products::Event { fact, product, as_of: at(5) });
-    assert_eq!(decision.events, [event.clone()]);
+    assert_eq!(decision.events, std::slice::from_ref(&event));
     let outcome = Outcome { result: ProductResult::Unchanged, version: 2 };
     let answer = Some(Answer::Products(vec![outcome]));
     assert_eq!(decision.answer, answer);

@@ -210,19 +210,6 @@ fn action() -> Action {
     Action { url: "https://3ds".into(), data: "token".into(), expires_at: None }
 }
 
-/// What may come late of a payment that was abandoned.
-fn late_of(payment: u32) -> [Input; 6] {
-    [
-        Signal::Authorized { payment },
-        Signal::Captured { payment, amount: gbp(700) },
-        Signal::ActionRequired { payment, action: action() },
-        Signal::Declined { payment, code: "declined".into() },
-        Signal::Failed { payment, detail: "timed out".into() },
-        Signal::Refunded { payment, refund_id: String::new(), amount: gbp(700) },
-    ]
-    .map(|it| signal(ANN, it))
-}
-
 impl History {
     /// It is placed as the shop's first order.
     pub(crate) fn placed(order_id: OrderId) -> Self {
@@ -399,6 +386,22 @@ fn leads_to(given: &History, when: &Input, after: &History) {
 #[track_caller]
 fn leads_to_nothing(given: &History, when: &Input) {
     check(&given.events, when, &Decision::nothing());
+}
+
+/// The order passes over all that may come late of a payment that was abandoned.
+#[track_caller]
+fn nothing_comes_of(payment: u32, given: &History) {
+    let late = [
+        Signal::Authorized { payment },
+        Signal::Captured { payment, amount: gbp(700) },
+        Signal::ActionRequired { payment, action: action() },
+        Signal::Declined { payment, code: "declined".into() },
+        Signal::Failed { payment, detail: "timed out".into() },
+        Signal::Refunded { payment, refund_id: String::new(), amount: gbp(700) },
+    ];
+    for late in late {
+        leads_to_nothing(given, &signal(ANN, late));
+    }
 }
 
 pub(crate) fn signal(order_id: OrderId, signal: Signal) -> Input {

@@ -60,11 +60,49 @@ fn lines() -> Lines {
     [line].into_iter().collect()
 }
 
+/// Payments that are due: in two steps, in the place of one that was abandoned, and in one step.
+fn payments_due(at: Timestamp) -> [Fact; 3] {
+    [
+        Fact::PaymentDue {
+            payment: 2,
+            amount: gbp(500),
+            payment_method: "card".into(),
+            due_by: at,
+            held_until: Some(at),
+            capture: Capture::OnShipment,
+            capture_at_once: None,
+            one_step: false,
+            abandons: None,
+        },
+        Fact::PaymentDue {
+            payment: 3,
+            amount: gbp(500),
+            payment_method: "card".into(),
+            due_by: at,
+            held_until: None,
+            capture: Capture::OnShipment,
+            capture_at_once: Some(gbp(200)),
+            one_step: false,
+            abandons: Some(2),
+        },
+        Fact::PaymentDue {
+            payment: 2,
+            amount: gbp(700),
+            payment_method: "ideal".into(),
+            due_by: at,
+            held_until: Some(at),
+            capture: Capture::OnConfirmation,
+            capture_at_once: None,
+            one_step: true,
+            abandons: None,
+        },
+    ]
+}
+
 fn facts() -> Vec<Fact> {
     let at = Timestamp::from_millis(1_300_000_000_123);
     let basis = TaxBasis::Excluded;
     let listed = ListedLines { lines: lines(), count: 1, basis, placed_position: 7 };
-    let method = "card".to_owned();
     let cancelled = |reason| Fact::Cancelled {
         cancellation: Cancellation {
             reason,
@@ -93,46 +131,13 @@ fn facts() -> Vec<Fact> {
                 amount: -3,
                 tax: Some(Tax { rate_ppm: 1, amount: 0 }),
             }],
-            payment_method: method.clone(),
+            payment_method: "card".into(),
             reserve_by: at,
             personal: Some(sealed("personal")),
-        },
-        Fact::PaymentDue {
-            payment: 2,
-            amount: gbp(500),
-            payment_method: method,
-            due_by: at,
-            held_until: Some(at),
-            capture: Capture::OnShipment,
-            capture_at_once: None,
-            one_step: false,
-            abandons: None,
-        },
-        Fact::PaymentDue {
-            payment: 3,
-            amount: gbp(500),
-            payment_method: "card".into(),
-            due_by: at,
-            held_until: None,
-            capture: Capture::OnShipment,
-            capture_at_once: Some(gbp(200)),
-            one_step: false,
-            abandons: Some(2),
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
         Fact::PaymentFailed { payment: 1, failure, retry_until: None },
         Fact::ActionRequired { payment: 1, action },
-        Fact::PaymentDue {
-            payment: 2,
-            amount: gbp(700),
-            payment_method: "ideal".into(),
-            due_by: at,
-            held_until: Some(at),
-            capture: Capture::OnConfirmation,
-            capture_at_once: None,
-            one_step: true,
-            abandons: None,
-        },
         Fact::Authorized { payment: Some(1), allocate_by: at, one_step: None },
         Fact::Authorized { payment: None, allocate_by: at, one_step: None },
         Fact::Authorized {
@@ -163,6 +168,7 @@ fn facts() -> Vec<Fact> {
         Fact::TakenOffHold { note: Some(sealed("found")) },
         Fact::TakenOffHold { note: None },
     ];
+    facts.extend(payments_due(at));
     facts.extend(CancelReason::ALL.map(cancelled));
     facts
 }

@@ -243,14 +243,14 @@ fn a_payment_in_one_step_that_waits_for_its_customer_is_replaced_and_takes_nothi
     let required = History::charged().action_required(1);
     let again = required.clone().due_in_one_step(2, "card-1").abandoning(1);
     leads_to(&required, &pay(ANN, "card-1"), &again);
-    late_of(1).iter().for_each(|late| leads_to_nothing(&again, late));
+    nothing_comes_of(1, &again);
     leads_to(&again, &captured(2), &again.clone().taken(2));
-    late_of(1).iter().for_each(|late| leads_to_nothing(&again.clone().taken(2), late));
+    nothing_comes_of(1, &again.clone().taken(2));
 
     // In two steps, too, since its stock is allocated.
     let again = required.clone().payment_due_again(2, "card-2", DUE_BY).abandoning(1);
     leads_to(&required, &pay(ANN, "card-2"), &again);
-    late_of(1).iter().for_each(|late| leads_to_nothing(&again, late));
+    nothing_comes_of(1, &again);
 }
 
 #[test]
@@ -258,10 +258,10 @@ fn a_payment_in_two_steps_that_waits_for_its_customer_is_abandoned_once_the_stoc
     let required = History::placed(ANN).payment_due().action_required(1);
     let allocating = required.clone().waiting_for_allocation("ideal");
     leads_to(&required, &pay(ANN, "ideal"), &allocating);
-    late_of(1).iter().for_each(|late| leads_to_nothing(&allocating, late));
+    nothing_comes_of(1, &allocating);
     let due = allocating.clone().due_in_one_step(2, "ideal").abandoning(1);
     leads_to(&allocating, &signal(ANN, Signal::Allocated), &due);
-    late_of(1).iter().for_each(|late| leads_to_nothing(&due, late));
+    nothing_comes_of(1, &due);
     leads_to(&due, &captured(2), &due.clone().taken(2));
 }
 

@@ -160,7 +160,7 @@ fn a_payment_that_waits_for_its_customer_may_be_replaced_while_the_stock_is_held
     let confirmed = authorized.clone().order(confirmed, OrderStatus::Confirmed);
     leads_to(&authorized, &signal(ANN, Signal::Allocated), &confirmed);
     for given in [&again, &authorized, &confirmed] {
-        late_of(1).iter().for_each(|late| leads_to_nothing(given, late));
+        nothing_comes_of(1, given);
     }
     let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
     let paid = confirmed.clone().payment(paid, PaymentStatus::Paid);

@@ -383,11 +383,11 @@ fn another_payment_of_a_confirmed_order_that_waits_for_its_customer_may_be_repla
     let decision = orders().decide(&fold(&required.events), &pay(ANN, "other"), NOW);
     assert_eq!(decision.events, [third.last()]);
     // What the second one takes after all is paid back: it is not counted beside the third.
-    late_of(2).iter().for_each(|late| leads_to_nothing(&third, late));
+    nothing_comes_of(2, &third);
     let paid = Fact::Paid { payment: Some(3), amount: gbp(700), listed: listed() };
     let paid = third.clone().payment(paid, PaymentStatus::Paid);
     leads_to(&third, &signal(ANN, Signal::Captured { payment: 3, amount: gbp(700) }), &paid);
-    late_of(2).iter().for_each(|late| leads_to_nothing(&paid, late));
+    nothing_comes_of(2, &paid);
 }
 
 #[test]
