@@ -149,9 +149,14 @@ async fn what_leaves_for_a_cancelled_order_is_taken_from_the_others(db: Db) {
     let after = ["on_hand", "allocated", "available"].map(|it| after[it].clone());
     assert_eq!(after, [json!(6), json!(8), json!(0)]);
     eventually("the other order is on hold", async || is_on_hold(&api, &other).await).await;
+    // It says that they have left, stays cancelled, and takes no money.
+    eventually("its units have shipped", async || {
+        shown(&api, &cancelled).await["fulfilment_status"] == "fulfilled"
+    })
+    .await;
     let order = shown(&api, &cancelled).await;
-    let statuses = ["status", "fulfilment_status"].map(|it| order[it].clone());
-    assert_eq!(statuses, [json!("cancelled"), json!("unfulfilled")], "{order}");
+    let statuses = ["status", "payment_status"].map(|it| order[it].clone());
+    assert_eq!(statuses, [json!("cancelled"), json!("refunded")], "{order}");
     assert_eq!(units(&api, &cancelled).await, [0, 0, 4]);
     assert_eq!(units(&api, &other).await, [8, 0, 0]);
     assert_eq!(push(&api, issue(&cancelled, 4, 2)).await, "duplicate");

@@ -122,7 +122,7 @@ async fn the_goods_issues_are_listed(api: &Client, id: &Value) {
     assert_eq!(shown(&of(&[("order_id", other)]).await), []);
     // The cursor of one list is none of another.
     let refused = api.query::<Value>("fulfilments", &[("order_id", id), ("after", next)]).await;
-    assert_eq!(refused.expect_err("is refused").problem().expect("a problem").status, 400);
+    assert_eq!(refused.expect_err("is refused").problem().expect("a problem").status, 422);
 }
 
 async fn put(api: &Client, path: &str, body: Value) -> (u16, Value) {
