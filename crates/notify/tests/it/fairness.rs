@@ -15,6 +15,7 @@ use crate::rig::{Rig, Running, delivered, seq_of, settings};
 
 testkit::on_both_databases!(
     retries_that_hang_hold_up_nothing_new,
+    endpoints_of_one_shop_that_hang_delay_no_other_shop,
     an_endpoint_is_sent_no_more_in_a_second_than_it_takes,
     a_replay_goes_on_beside_what_is_new_and_no_faster_than_asked_for,
 );
@@ -44,6 +45,43 @@ async fn retries_that_hang_hold_up_nothing_new(db: Db) {
     }
     let again = delivered(&rig.receiver, "/ep").into_iter().filter(|seq| *seq <= LIMIT).count();
     assert_eq!(again as u64, 2 * LIMIT - 1, "one request is never a retry");
+    running.kill().await;
+}
+
+async fn endpoints_of_one_shop_that_hang_delay_no_other_shop(db: Db) {
+    const ENDPOINTS: usize = 30;
+    const EVENTS: usize = 100;
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    let hanging = running.of("hanging");
+    rig.receiver.behave(Behaviour::Hang);
+    for number in 0..ENDPOINTS {
+        let at_receiver = settings(&rig.receiver, "/hangs", &["*"]);
+        hanging.create(&format!("ep{number}"), at_receiver).await;
+    }
+    running.create("healthy", settings(&rig.other, "/healthy", &["*"])).await;
+    rig.publish_of("hanging", &vec![("paid", "1"); EVENTS]).await;
+    eventually("each endpoint has requests under way", async || {
+        rig.receiver.count() >= 8 * ENDPOINTS
+    })
+    .await;
+    // No request of these ends before the test does: what comes now is not sent because one has made way.
+    for round in 1..=3 {
+        rig.publish_of("hanging", &vec![("paid", "1"); EVENTS]).await;
+        rig.publish(&vec![("paid", "2"); EVENTS]).await;
+        eventually("the other shop has all", async || {
+            running.endpoint("healthy").await.delivered == round * EVENTS as u64
+        })
+        .await;
+    }
+    let healthy = delivered(&rig.other, "/healthy");
+    assert_eq!(healthy.len(), 3 * EVENTS, "each came once");
+    eventually("all of the first one is scheduled", async || {
+        hanging.endpoint("ep0").await.last_seq == 4 * EVENTS as u64
+    })
+    .await;
+    assert_eq!(hanging.endpoint("ep0").await.delivered, 0);
+    assert_eq!(rig.receiver.count(), 8 * ENDPOINTS, "so many are under way, and none has ended");
     running.kill().await;
 }
 

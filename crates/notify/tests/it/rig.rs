@@ -1,6 +1,7 @@
 //! An installation with the service, a receiver, and somebody who publishes events of orders.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -43,24 +44,20 @@ pub(crate) struct Rig {
     ahead: Arc<AtomicI64>,
 }
 
-pub(crate) fn shop() -> Shop {
-    Shop::parse("acme").expect("valid")
-}
+/// The shop that a test is about where it says nothing of another.
+const SHOP: &str = "acme";
 
 fn keys() -> MasterKeys {
     MasterKeys::parse(KEYS).expect("they are keys")
 }
 
-/// A secret of an endpoint, and how it is sealed.
-fn new_secret(id: &str) -> (Secret, notify::SealedValue) {
-    let secret = Secret::generate().expect("there is randomness");
-    let value = sealed(id, secret.expose());
-    (secret, value)
-}
-
 /// A value of an endpoint as it is in a message.
 pub(crate) fn sealed(id: &str, text: &str) -> notify::SealedValue {
-    let context = format!("{}/{id}", shop());
+    sealed_of(SHOP, id, text)
+}
+
+fn sealed_of(shop: &str, id: &str, text: &str) -> notify::SealedValue {
+    let context = format!("{shop}/{id}");
     let (key_name, ciphertext) = keys().seal_value(&context, text.as_bytes());
     notify::SealedValue { key_name, ciphertext }
 }
@@ -135,17 +132,21 @@ impl Rig {
 
     /// Publishes events of orders: the name of each, and its order.
     pub(crate) async fn publish(&self, events: &[(&str, &str)]) {
+        self.publish_of(SHOP, events).await;
+    }
+
+    pub(crate) async fn publish_of(&self, shop: &str, events: &[(&str, &str)]) {
         let mut last = 0;
         let message = |(name, order_id): &(&str, &str)| {
-            let (position, event) = self.next_event(name, order_id);
+            let (position, event) = self.next_event(shop, name, order_id);
             last = position;
-            (format!("order.0.acme.{name}"), event)
+            (format!("order.0.{shop}.{name}"), event)
         };
         let messages = events.iter().map(message).collect();
         assert_eq!(self.server.write_all(messages).await, last);
     }
 
-    fn next_event(&self, name: &str, order_id: &str) -> (u64, Vec<u8>) {
+    fn next_event(&self, shop: &str, name: &str, order_id: &str) -> (u64, Vec<u8>) {
         let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
         let kind = match name {
             "placed" => order::order_event::Kind::Placed(order::Placed::default()),
@@ -154,7 +155,7 @@ impl Rig {
         let body = order::OrderEvent { kind: Some(kind), summary: None };
         let event = proto::Event {
             id: uuid::Uuid::from_u128(position.into()).to_string(),
-            shop: "acme".to_owned(),
+            shop: shop.to_owned(),
             aggregate_type: "order".to_owned(),
             aggregate_id: order_id.to_owned(),
             aggregate_version: position,
@@ -173,11 +174,25 @@ impl Rig {
     }
 }
 
-/// A process that runs the service.
+/// A process that runs the service. It is a client of the shop that the test is about.
 pub(crate) struct Running {
-    engine: Engine,
+    client: ShopClient,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+}
+
+impl Deref for Running {
+    type Target = ShopClient;
+
+    fn deref(&self) -> &ShopClient {
+        &self.client
+    }
+}
+
+/// Who asks the service about a shop.
+pub(crate) struct ShopClient {
+    engine: Engine,
+    shop: Shop,
 }
 
 impl Running {
@@ -208,7 +223,12 @@ impl Running {
             let (engine, shutdown) = (engine.clone(), shutdown.clone());
             async move { engine.run(service, shutdown).await.expect("it runs") }
         });
-        Self { engine, shutdown, task }
+        Self { client: ShopClient::new(engine, SHOP), shutdown, task }
+    }
+
+    /// A client of another shop.
+    pub(crate) fn of(&self, shop: &str) -> ShopClient {
+        ShopClient::new(self.engine.clone(), shop)
     }
 
     pub(crate) async fn stop(self) {
@@ -221,6 +241,19 @@ impl Running {
         self.task.abort();
         self.task.await.ok();
     }
+}
+
+impl ShopClient {
+    fn new(engine: Engine, shop: &str) -> Self {
+        Self { engine, shop: Shop::parse(shop).expect("valid") }
+    }
+
+    /// A secret of an endpoint, and how it is sealed.
+    fn new_secret(&self, id: &str) -> (Secret, notify::SealedValue) {
+        let secret = Secret::generate().expect("there is randomness");
+        let value = sealed_of(self.shop.as_str(), id, secret.expose());
+        (secret, value)
+    }
 
     pub(crate) async fn ask(&self, id: &str, request: Request) -> notify::ChangeWebhooksAnswer {
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -231,8 +264,8 @@ impl Running {
             expected_version: None,
         };
         let command = proto::Command {
-            id: CommandId::from_key(&shop(), &number.to_string()).to_string(),
-            shop: shop().to_string(),
+            id: CommandId::from_key(&self.shop, &number.to_string()).to_string(),
+            shop: self.shop.to_string(),
             fingerprint: "f".to_owned(),
             body: Some(command::Body::ChangeWebhooks(change)),
             ..Default::default()
@@ -249,7 +282,7 @@ impl Running {
 
     /// Gives an endpoint a new secret, and yields that.
     pub(crate) async fn rotate(&self, id: &str, keep_old_s: u32) -> Secret {
-        let (secret, sealed) = new_secret(id);
+        let (secret, sealed) = self.new_secret(id);
         let rotate =
             notify::RotateSecret { secret: Some(sealed), keep_old_s, public_key: String::new() };
         let answer = self.ask(id, Request::RotateSecret(rotate)).await;
@@ -259,7 +292,7 @@ impl Running {
 
     /// Creates an endpoint; yields its secret.
     pub(crate) async fn create(&self, id: &str, settings: notify::EndpointSettings) -> Secret {
-        let (secret, sealed) = new_secret(id);
+        let (secret, sealed) = self.new_secret(id);
         let create = notify::CreateEndpoint {
             settings: Some(settings),
             secret: Some(sealed),
@@ -314,7 +347,7 @@ impl Running {
         let question = notify::NotifyQuestion { question: Some(question) }.encode_to_vec();
         loop {
             // While another process takes the partition over, nobody answers.
-            match self.engine.client().query("notify", &shop(), question.clone(), 0).await {
+            match self.engine.client().query("notify", &self.shop, question.clone(), 0).await {
                 Ok(found) => return found.map(|found| found.to_vec()),
                 Err(error) if error.is_unavailable() => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
