@@ -8,6 +8,7 @@ mod note;
 mod wire;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -54,6 +55,9 @@ pub(crate) const SLOW_TO_READ: &str = "slow-to-read";
 pub(crate) const SLOW_TO_DECIDE: &str = "slow-to-decide";
 /// How long a promise holds.
 const PROMISE_HOLDS: Duration = Duration::from_millis(300);
+
+/// The accounts of the inputs that workers of this process have read.
+static READ_OF: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The service. Its clones share what a test sets and looks at.
 #[derive(Debug, Clone)]
@@ -132,6 +136,11 @@ impl Input {
 /// What concerns an account of that name makes a function of the service panic.
 pub(crate) fn account_that_panics_in(function: &str) -> String {
     format!("panics-in-{function}")
+}
+
+/// Whether a worker has taken an input about this account into its window.
+pub(crate) fn was_read_of(account: &str) -> bool {
+    READ_OF.lock().expect("nobody panics with it").contains(account)
 }
 
 fn panic_where(account: &str, function: &str) {
@@ -322,6 +331,7 @@ impl Rules for Ledger {
 
     fn weight(input: &Input) -> usize {
         panic_where(input.account(), "weight");
+        READ_OF.lock().expect("nobody panics with it").insert(input.account().to_owned());
         match input {
             Input::Deposit { lines, .. } => {
                 lines.iter().map(|line| if line.item == HEAVY { 10 } else { 1 }).sum()

@@ -144,11 +144,9 @@ impl Rig {
     /// Waits until a worker has received all that a stream holds for it.
     pub(crate) async fn await_read(&self, stream: &str) {
         let stream = self.server.jetstream().await.get_stream(stream).await.expect("it is there");
-        let last = stream.cached_info().state.last_sequence;
-        // That nothing is pending is not enough: another reader may look for one message only, or have just begun.
         eventually("everything is read", async || {
             let consumers: Vec<_> = stream.consumers().try_collect().await.unwrap_or_default();
-            consumers.iter().any(|consumer| consumer.delivered.stream_sequence >= last)
+            !consumers.is_empty() && consumers.iter().all(|consumer| consumer.num_pending == 0)
         })
         .await;
     }
