@@ -26,7 +26,7 @@ mod reader;
 pub(crate) mod shared;
 mod stream;
 mod tail;
-mod types;
+pub(crate) mod types;
 mod write;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -57,6 +57,8 @@ pub enum Question {
         state: Option<String>,
         /// The types of their events.
         filter: Option<TypeFilter>,
+        /// The service that wrote their events.
+        stream: Option<String>,
         /// 1,000 at most; 0: 100.
         limit: u32,
     },
@@ -229,12 +231,13 @@ impl Queries for Notify {
                 }
                 Ok(Some(Found::Endpoints { endpoints, has_more }))
             }
-            Question::Deliveries { range, state, filter, limit } => {
+            Question::Deliveries { range, state, filter, stream, limit } => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
                 let limit = if limit == 0 { DEFAULT_PAGE } else { limit.min(MAX_PAGE) };
                 let (state, filter) = (state.as_deref(), filter.as_ref());
+                let stream = stream.as_deref();
                 let in_flight = &self.in_flight(shop, &range.id);
-                let wanted = Wanted { state, filter, limit, in_flight };
+                let wanted = Wanted { state, filter, stream, limit, in_flight };
                 let found = page(db, shop, &endpoint, &range, wanted).await?;
                 let (mut deliveries, next) = found;
                 self.add_event_ids(shop, &mut deliveries).await?;

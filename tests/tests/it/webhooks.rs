@@ -306,6 +306,19 @@ async fn a_replay_from_a_time_on_is_cancelled_while_it_runs(db: Db) {
     assert_eq!((status, &cancelled["state"]), (200, &json!("cancelled")), "{cancelled}");
     let shown: Value = api.get(&replay).await.expect("the replay");
     assert_eq!(shown["state"], "cancelled");
+    // The same from the position of its event.
+    let position = json!({"stream": second["stream"], "position": second["position"]});
+    let wanted = json!({"selection": "failed", "from_position": position, "max_per_second": 1});
+    let (status, from) = send(&api, Method::POST, &replays, wanted).await;
+    assert_eq!((status, &from["from"]), (202, &json!(2)), "{from}");
+    let unknown = json!({"stream": "orders", "position": 1});
+    for (name, wanted) in [
+        ("#/from_position/stream", json!({"selection": "all", "from_position": unknown})),
+        ("#/from_position", json!({"selection": "all", "from_position": position, "from": 1})),
+    ] {
+        let (status, refused) = send(&api, Method::POST, &replays, wanted).await;
+        assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!(name)), "{refused}");
+    }
     // Since then nothing was scheduled.
     for to in [1, 100] {
         let wanted = json!({"selection": "failed", "since": "2100-01-01T00:00:00Z", "to": to});

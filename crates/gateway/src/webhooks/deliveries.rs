@@ -24,7 +24,7 @@ use super::{
     answers::{respond, send, to_endpoint},
     endpoint_id, read,
     replays::{Part, StartedReplay, start},
-    since::first_since,
+    since::{Since, first_since},
     view,
 };
 use crate::{
@@ -173,7 +173,7 @@ pub(crate) async fn page(
     let after = wanted.after.as_deref().map(|cursor| list.place::<u64>(cursor)).transpose();
     let after = after.map_err(|error| cursors::refused(&error))?;
     let since = match (after, wanted.since) {
-        (None, Some(since)) => first_since(state, context, id, since).await?.0,
+        (None, Some(time)) => first_since(state, context, id, &Since::Time(time)).await?.0,
         (after, _) => after.unwrap_or_default(),
     };
     let question = notify::ListDeliveries {
@@ -182,6 +182,7 @@ pub(crate) async fn page(
         to: wanted.to,
         state: wanted.state,
         event_type: wanted.event_type,
+        stream: String::new(),
         limit: wanted.limit,
     };
     let found = state.services.query(context, question).await?;

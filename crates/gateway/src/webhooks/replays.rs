@@ -21,7 +21,7 @@ use super::{
     EndpointPath,
     answers::{body, respond, send, to_endpoint},
     endpoint_id, find, read,
-    since::first_since,
+    since::{Since, first_since},
     view,
 };
 use crate::{
@@ -110,16 +110,20 @@ pub(crate) async fn replay(
             let selection = fields.required("selection", text(selection));
             let from = fields.optional("from", integer(seq("from"))).unwrap_or_default();
             let to = fields.optional("to", integer(seq("to"))).unwrap_or_default();
-            let since = fields.optional("since", text(Timestamp::parse_rfc3339));
-            if since.is_some() && from > 0 {
-                fields.wrong("since", "say from where with from or with since, not with both");
+            let time = fields.optional("since", text(Timestamp::parse_rfc3339)).map(Since::Time);
+            let position = fields.optional("from_position", Since::position);
+            if usize::from(from > 0) + time.iter().count() + position.iter().count() > 1 {
+                let name = if position.is_some() { "from_position" } else { "since" };
+                let rule = "say from where with one of from, since and from_position";
+                fields.wrong(name, rule);
             }
+            let since = time.or(position);
             let max_per_second = fields.optional("max_per_second", integer(read::max_per_second));
             Some((Part { from, to, selection: selection?, max_per_second }, since))
         })
     })?;
     if let Some(since) = since {
-        let (first, last) = first_since(&state, &context, &id, since).await?;
+        let (first, last) = first_since(&state, &context, &id, &since).await?;
         part.from = first;
         if first > last || (part.to > 0 && first > part.to) {
             // Nothing was scheduled since then: it ends before it begins.

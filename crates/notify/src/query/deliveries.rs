@@ -26,6 +26,7 @@ const MAX_SCANNED: u64 = 20_000;
 pub(super) struct Wanted<'a> {
     pub(super) state: Option<&'a str>,
     pub(super) filter: Option<&'a TypeFilter>,
+    pub(super) stream: Option<&'a str>,
     pub(super) limit: u32,
     /// Those that have a request under way.
     pub(super) in_flight: &'a BTreeSet<u64>,
@@ -53,6 +54,10 @@ pub(super) async fn page(
             next = *first;
         }
         let Some(row) = run_with(db, shop, &range.id, next).await? else { break };
+        if wanted.stream.is_some_and(|stream| stream != row.run.service) {
+            next = row.run.last() + 1;
+            continue;
+        }
         let until = row.run.last().min(to).min(next + u64::from(MAX_PAGE) - 1);
         let failures = failures(db, shop, &range.id, next, until).await?;
         for seq in next..=until {
@@ -258,7 +263,8 @@ mod tests {
         assert_eq!(open, [1, 2, 5, 6, 7, 8]);
         assert!(!found.has_more);
         let range = Range { id: "ep".to_owned(), from: 0, to: 0 };
-        let wanted = Wanted { state: Some("delivered"), filter: None, limit: 9, in_flight };
+        let state = Some("delivered");
+        let wanted = Wanted { state, filter: None, stream: Some("order"), limit: 9, in_flight };
         let (delivered, _) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
         let delivered: Vec<_> = delivered.iter().map(|it| (it.seq, it.failed_attempts)).collect();
         assert_eq!(delivered, [(3, 9), (4, 0), (9, 9)]);
@@ -266,5 +272,9 @@ mod tests {
         let wanted = Wanted { state: Some("in_flight"), ..wanted };
         let (under_way, _) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
         assert_eq!(under_way.iter().map(|it| it.seq).collect::<Vec<_>>(), [8]);
+        // Those of another log are none of these.
+        let wanted = Wanted { state: None, stream: Some("payment"), ..wanted };
+        let (none, next) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
+        assert_eq!((none.len(), next), (0, 0));
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
                 "" => None,
                 filter => Some(TypeFilter::parse(filter)?),
             },
+            stream: Some(it.stream).filter(|stream| !stream.is_empty()),
             limit: it.limit,
         },
         Asked::GetDelivery(it) => {

@@ -155,6 +155,10 @@ pub(crate) struct Replay {
     /// Those that were scheduled at this time (RFC 3339) or later
     #[arg(long, value_name = "TIME", conflicts_with = "from")]
     since: Option<String>,
+    /// Those from the first on whose event is at this position of its log or behind it: `meta.stream` and
+    /// `meta.position` of a delivery, such as order:48123
+    #[arg(long, value_name = "STREAM:POSITION", value_parser = log_position, conflicts_with_all = ["from", "since"])]
+    from_position: Option<(String, u64)>,
     /// The first `endpoint_seq`
     #[arg(long)]
     from: Option<u64>,
@@ -269,6 +273,13 @@ pub(super) async fn deliveries(settings: &Settings, what: &Deliveries) -> Result
     what.endpoint.get(settings, "/deliveries", &parameters).await
 }
 
+/// Reads a position in a log.
+fn log_position(text: &str) -> Result<(String, u64), String> {
+    let (stream, position) = text.split_once(':').ok_or("must be like order:48123")?;
+    let position = position.parse().map_err(|_| "must end with a position, like order:48123")?;
+    Ok((stream.to_owned(), position))
+}
+
 /// `tradewind webhooks replay`.
 pub(super) async fn replay(settings: &Settings, what: &Replay) -> Result<()> {
     let selection = match what.selection {
@@ -278,6 +289,9 @@ pub(super) async fn replay(settings: &Settings, what: &Replay) -> Result<()> {
     };
     let mut body = Map::from_iter([("selection".to_owned(), json!(selection))]);
     body.extend(what.since.iter().map(|since| ("since".to_owned(), json!(since))));
+    body.extend(what.from_position.iter().map(|(stream, position)| {
+        ("from_position".to_owned(), json!({"stream": stream, "position": position}))
+    }));
     body.extend(what.from.iter().map(|from| ("from".to_owned(), json!(from))));
     body.extend(what.to.iter().map(|to| ("to".to_owned(), json!(to))));
     let rate = what.max_per_second.iter();

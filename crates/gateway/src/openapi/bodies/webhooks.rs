@@ -103,13 +103,24 @@ pub(crate) struct SecretRotation {
     keep_old_s: Option<i64>,
 }
 
+/// A position in a log, as `meta` of a delivery says it.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogPosition {
+    /// The log: `meta.stream`.
+    stream: String,
+    /// The position in it: `meta.position`.
+    #[schema(minimum = 1)]
+    position: i64,
+}
+
 /// Which deliveries are sent once more.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewReplay {
     /// Which of those between the two.
     selection: ReplaySelection,
-    /// The first `endpoint_seq`; not together with `since`.
+    /// The first `endpoint_seq`; not together with `since` or `from_position`.
     #[schema(minimum = 1)]
     from: Option<i64>,
     /// The last `endpoint_seq`; the last that there is unless it is given.
@@ -117,6 +128,8 @@ pub(crate) struct NewReplay {
     to: Option<i64>,
     /// Those that were scheduled at this time or later.
     since: Option<Timestamp>,
+    /// Those from the first on whose event is at this position of its log or behind it.
+    from_position: Option<LogPosition>,
     /// The most that it sends in a second, besides what the endpoint takes; as many as that unless it is given.
     #[schema(minimum = 1, maximum = 100_000)]
     max_per_second: Option<i64>,
