@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use engine::{Logged, plain_http};
 use events::proto::{Event, event::Body};
 use futures::{
@@ -53,6 +54,8 @@ const PUBLISHING: usize = 24;
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two looks at what has come.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// As much is shown of what came last to a reader whose stream has ended.
+const LAST_BYTES: usize = 200;
 /// The pause before a figure, so that what was begun before is over.
 const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -156,12 +159,12 @@ impl Bench<'_> {
     async fn stream(&self, expected: u64) -> Result<u64> {
         let mut response = self.open("").await?;
         let mut lines = Lines::default();
-        while lines.events() < expected {
+        while lines.events < expected {
             let chunk = timeout(SILENCE_TIMEOUT, response.chunk()).await;
             let chunk = chunk.context("wait for events")??.context("the stream has ended")?;
             lines.add(&chunk);
         }
-        Ok(lines.events())
+        Ok(lines.events)
     }
 
     async fn open(&self, after: &str) -> Result<Response> {
@@ -174,7 +177,7 @@ impl Bench<'_> {
 
     /// Many readers that wait for what is published at a fixed rate.
     async fn readers(&self, from: u64, seconds: u32) -> Result<FeedReaders> {
-        let received: Arc<AtomicU64> = Arc::default();
+        let received: Arc<Received> = Arc::default();
         let opening = (0..READERS).map(|_| self.open("end"));
         let opened: Vec<_> = stream::iter(opening).buffered(CONNECTING).try_collect().await?;
         let reading = opened.into_iter().map(|response| {
@@ -213,20 +216,43 @@ impl Bench<'_> {
     }
 }
 
-async fn read(mut response: Response, received: Arc<AtomicU64>) {
-    let mut lines = Lines::default();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let before = lines.events();
-        lines.add(&chunk);
-        received.fetch_add(lines.events() - before, Ordering::Relaxed);
+/// What all readers have received.
+#[derive(Debug, Default)]
+struct Received {
+    events: AtomicU64,
+    /// The last that came to those whose streams have ended: it says why.
+    ended: Mutex<Vec<String>>,
+}
+
+impl Received {
+    /// Why some of the events do not come, as far as the readers were told.
+    fn ends(&self) -> String {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended.first() {
+            Some(last) => format!("; {} streams have ended, the first with {last:?}", ended.len()),
+            None => String::new(),
+        }
     }
 }
 
+async fn read(mut response: Response, received: Arc<Received>) {
+    let (mut lines, mut last) = (Lines::default(), Bytes::new());
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let before = lines.events;
+        lines.add(&chunk);
+        received.events.fetch_add(lines.events - before, Ordering::Relaxed);
+        last = chunk;
+    }
+    let end = &last[last.len().saturating_sub(LAST_BYTES)..];
+    let end = String::from_utf8_lossy(end).into_owned();
+    received.ended.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+}
+
 /// Waits until so many events were received; returns when the last one was, to the interval.
-async fn wait_for(received: &AtomicU64, count: u64) -> Result<Instant> {
+async fn wait_for(received: &Received, count: u64) -> Result<Instant> {
     let (mut seen, mut since) = (0, Instant::now());
     loop {
-        let now = received.load(Ordering::Relaxed);
+        let now = received.events.load(Ordering::Relaxed);
         if now > seen {
             (seen, since) = (now, Instant::now());
         }
@@ -235,7 +261,8 @@ async fn wait_for(received: &AtomicU64, count: u64) -> Result<Instant> {
         }
         ensure!(
             since.elapsed() < SILENCE_TIMEOUT,
-            "{now} of {count} events came, and none for {SILENCE_TIMEOUT:?}"
+            "{now} of {count} events came, and none for {SILENCE_TIMEOUT:?}{}",
+            received.ends()
         );
         sleep(POLL_INTERVAL).await;
     }
@@ -244,8 +271,9 @@ async fn wait_for(received: &AtomicU64, count: u64) -> Result<Instant> {
 /// Counts events in the text of a stream: lines of data but for those that belong to a named event.
 #[derive(Debug, Default)]
 struct Lines {
-    data: u64,
-    named: u64,
+    events: u64,
+    /// Whether the event that has begun has a name, which comes before its data.
+    is_named: bool,
     /// The beginning of the line that has not ended, as far as it is needed.
     begun: Vec<u8>,
 }
@@ -259,16 +287,15 @@ impl Lines {
             let missing = Self::NAME.len() - self.begun.len();
             self.begun.extend_from_slice(&part[..part.len().min(missing)]);
             if part.ends_with(b"\n") {
-                self.data += u64::from(self.begun.starts_with(Self::DATA));
-                self.named += u64::from(self.begun.starts_with(Self::NAME));
+                match &*self.begun {
+                    b"\n" => self.is_named = false,
+                    line if line.starts_with(Self::NAME) => self.is_named = true,
+                    line if line.starts_with(Self::DATA) && !self.is_named => self.events += 1,
+                    _ => {}
+                }
                 self.begun.clear();
             }
         }
-    }
-
-    /// The events so far. Of a named event the name comes before the data.
-    fn events(&self) -> u64 {
-        self.data.saturating_sub(self.named)
     }
 }
 
@@ -284,9 +311,11 @@ mod tests {
         for size in 1..text.len() {
             let mut lines = Lines::default();
             for chunk in text.chunks(size) {
+                let before = lines.events;
                 lines.add(chunk);
+                assert!(lines.events >= before, "in chunks of {size}");
             }
-            assert_eq!(lines.events(), 2, "in chunks of {size}");
+            assert_eq!(lines.events, 2, "in chunks of {size}");
         }
     }
 }
