@@ -295,7 +295,7 @@ impl Sending<'_> {
             return None;
         }
         if let Err(error) = self.select(lane, now).await {
-            tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
+            self.note_unread("what is due", &error);
             return Some(now + RECHECK_INTERVAL);
         }
         self.start_replays(lane).await;
@@ -323,14 +323,19 @@ impl Sending<'_> {
         lane.replay_waits_since = None;
         if let Err(error) = self.select_replays(lane).await {
             lane.replay_waits_since = Some(Instant::now());
-            let id = &self.id;
-            match error {
-                SelectError::Behind(_) | SelectError::UnderWay(_) => {
-                    tracing::debug!(endpoint.id = id, %error, "a replay waits");
-                }
-                SelectError::Store(_) | SelectError::Log(_) => {
-                    tracing::warn!(endpoint.id = id, %error, "what is replayed cannot be read yet");
-                }
+            self.note_unread("what is replayed", &error);
+        }
+    }
+
+    /// Logs why something cannot be sent yet. That the database is behind for a moment is as it should be.
+    fn note_unread(&self, what: &str, error: &SelectError) {
+        let id = &self.id;
+        match error {
+            SelectError::Behind(_) | SelectError::UnderWay(_) => {
+                tracing::debug!(endpoint.id = id, %error, "{what} waits");
+            }
+            SelectError::Store(_) | SelectError::Log(_) => {
+                tracing::warn!(endpoint.id = id, %error, "{what} cannot be read yet");
             }
         }
     }
