@@ -34,6 +34,9 @@ testkit::on_both_databases!(
 /// More than a window holds of one shop.
 const BACKLOG: usize = 4_000;
 
+/// Counts the checks of backlogs in this process.
+static CHECKS: AtomicU64 = AtomicU64::new(0);
+
 /// How often more is written for a worker that has not crashed yet.
 const MAX_ROUNDS: u32 = 20;
 
@@ -108,7 +111,7 @@ async fn check_backlog(db: Db, lane: Lane) {
     let client = engine.client();
     let flood = (0..BACKLOG).map(|number| of("flood", deposit("A", number as i64)));
     store_all(&client, lane, flood).await;
-    let small = uuid::Uuid::now_v7().to_string();
+    let small = format!("small-{}", CHECKS.fetch_add(1, Ordering::Relaxed));
     for number in 0..3 {
         store(&client, lane, of("small", deposit(&small, number))).await;
     }
