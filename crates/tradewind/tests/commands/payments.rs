@@ -152,8 +152,12 @@ async fn the_command_line_lists_what_is_uncertain_and_what_differs() {
     let serving = installation.serve(&arguments).await;
     installation.stock("MUG", 5).await;
     let api = installation.api();
-    let agrees = installation.run(&["payments", "reconcile", SHOP]).await;
-    assert_eq!((agrees.code, agrees.out.as_str()), (Some(0), "0 compared, 0 differ\n"));
+    // On a busy machine, the provider may need longer than it is given here.
+    eventually("the two agree", async || {
+        let agrees = installation.run(&["payments", "reconcile", SHOP]).await;
+        (agrees.code, &*agrees.out) == (Some(0), "0 compared, 0 differ\n")
+    })
+    .await;
     let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}],
         "payment_method": "sim:late:30000"});
     let placed = api.place(&order, "key-1", None).await.expect("it is answered");
@@ -173,14 +177,13 @@ async fn the_command_line_lists_what_is_uncertain_and_what_differs() {
     let mut differs = None;
     eventually("the two differ", async || {
         let found = installation.run(&["payments", "reconcile", SHOP]).await;
-        let is_found = found.code == Some(1);
+        let is_found = found.code == Some(1) && found.out.ends_with("1 compared, 1 differ\n");
         differs = Some(found);
         is_found
     })
     .await;
     let differs = differs.expect("it ran");
     assert!(differs.out.contains(&format!("unknown_to_us  {operation}  5.00 GBP")), "{differs:?}");
-    assert!(differs.out.ends_with("1 compared, 1 differ\n"), "{differs:?}");
     serving.stop().await;
 }
 
